@@ -128,9 +128,10 @@ class OrderInitialized(OrderEvent):
     def _validate(self) -> None:
         options = ORDER_OPTIONS[self.order_type]
         for name in _FOREIGN_OPTIONS[self.order_type]:
-            if getattr(self, name):
+            if getattr(self, name) != _OPTION_DEFAULTS[name]:
                 raise InvalidValue(
-                    f"OrderInitialized {self.client_order_id}: a {self.order_type.name} order has no {name}; leave it out"
+                    f"OrderInitialized {self.client_order_id}: a {self.order_type.name} order has no {name}; "
+                    "leave it out"
                 )
         for name in _NEEDED_OPTIONS:
             if name in options and getattr(self, name) is None:
@@ -157,6 +158,7 @@ class OrderInitialized(OrderEvent):
         return super().from_dict({name: value for name, value in values.items() if name != "options"} | given)
 
 
+_OPTION_DEFAULTS = dict(zip(OrderInitialized._fields[::-1], OrderInitialized._defaults[::-1], strict=False))
 _FOREIGN_OPTIONS = {kind: tuple(sorted(_OPTION_NAMES - set(names))) for kind, names in ORDER_OPTIONS.items()}
 # A trailing stop may start without its prices, a limit or stop order not.
 _NEEDED_OPTIONS = ("trailing_offset", "limit_offset")

@@ -1,7 +1,7 @@
 """Identifiers: text of a named kind, checked once when it is made.
 
-They are `str` subclasses: hashing and comparing run at the speed of `str`, which is what the caller's thread pays on every
-call, and they compare equal to the plain text they hold.
+They are `str` subclasses: hashing and comparing run at the speed of `str`, which is what the caller's thread pays on
+every call, and they compare equal to the plain text they hold.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Identifier(str):
                 f"{cls.__name__}: {value!r} holds {found.group()!r} at {found.start()}; "
                 "control characters and braces are not allowed, remove it"
             )
-        if cls._needs and not (cls._needs in value and all(value.rpartition(cls._needs)[::2])):
+        if cls._needs and not (cls._needs in value and all(part.strip() for part in value.rpartition(cls._needs)[::2])):
             raise InvalidIdentifier(f"{cls.__name__}: {value!r} has to have text on both sides of a {cls._needs!r}")
         return str.__new__(cls, value)
 

@@ -12,7 +12,7 @@ import types
 import typing
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import IntEnum
 from typing import Any, ClassVar, Self, dataclass_transform
 
@@ -61,6 +61,7 @@ def freeze(owner: str, name: str, value: Mapping[str, Any]) -> Info:
             raise InvalidValue(f"{owner}.{name}: nested deeper than {INFO_DEPTH_MAX}; flatten it")
         size += 9
         if isinstance(item, str):
+            item = str.__str__(item)
             check_text(owner, name, item)
             size += len(item) if item.isascii() else len(item.encode())
         elif isinstance(item, bytes | bytearray):
@@ -79,7 +80,9 @@ def freeze(owner: str, name: str, value: Mapping[str, Any]) -> Info:
             if not I64_MIN <= item <= U64_MAX:
                 raise InvalidValue(f"{owner}.{name}: {item} does not fit in 64 bits; store it as text")
             item = int(item)
-        elif item is not None and not isinstance(item, bool | float):
+        elif isinstance(item, float):
+            item = float(item)
+        elif item is not None and not isinstance(item, bool):
             raise TypeError(
                 f"{owner}.{name}: a {type(item).__name__} can not be stored; "
                 "use None, bool, int, float, str, bytes, lists and mappings"
@@ -189,15 +192,19 @@ class Field:
             except KeyError:
                 raise InvalidValue(f"{owner}.{self.name}: no {kind.__name__} is named {value!r:.80}") from None
         from_str: Callable[[str], Any] | None = getattr(kind, "from_str", None)
-        return kind(value) if from_str is None else from_str(value)
+        try:
+            return kind(value) if from_str is None else from_str(value)
+        except InvalidOperation:
+            raise InvalidValue(f"{owner}.{self.name}: {value!r:.80} is no number") from None
 
 
 @dataclass_transform(frozen_default=True)
 class Record(tuple[Any, ...]):
     """Base of all records.
 
-    A class declares its fields as annotations; it has those of its base first, and that order is the order in which
-    they are stored.
+    A class declares its fields as annotations; it has those of its base first, and those without a default before those
+    with one. That order is the order in which they are stored. A class whose base already has fields with a default
+    says ``kw_only=True`` when it adds fields without one.
     """
 
     __slots__ = ()
@@ -210,20 +217,25 @@ class Record(tuple[Any, ...]):
     _ints: ClassVar[tuple[int, ...]]
     _texts: ClassVar[tuple[int, ...]]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = inspect.get_annotations(cls, eval_str=True)
         if not own:
             return
-        names = [*cls._fields, *own]
-        specs = (*cls._specs, *(Field(name, hint) for name, hint in own.items()))
-        defaults = (*cls._defaults, *(cls.__dict__[name] for name in own if name in cls.__dict__))
-        template = _namedtuple(cls.__name__, names, defaults=defaults)
-        for name in own:
+        required = len(cls._fields) - len(cls._defaults)
+        known = dict(zip(cls._fields, cls._specs, strict=True)) | {
+            name: Field(name, hint) for name, hint in own.items()
+        }
+        defaults = dict(zip(cls._fields[required:], cls._defaults, strict=True))
+        defaults |= {name: cls.__dict__[name] for name in own if name in cls.__dict__}
+        names = [name for name in known if name not in defaults] + [name for name in known if name in defaults]
+        specs = tuple(known[name] for name in names)
+        template = _namedtuple(cls.__name__, names, defaults=[defaults[name] for name in names if name in defaults])
+        for name in names:
             setattr(cls, name, template.__dict__[name])
         cls._fields = tuple(names)
         cls._specs = specs
-        cls._defaults = defaults
+        cls._defaults = tuple(defaults[name] for name in names if name in defaults)
         cls._build = template.__new__
         cls._seen = set()
         cls._coerced = tuple(i for i, spec in enumerate(specs) if spec.is_info or spec.element is not None)

@@ -144,6 +144,8 @@ class Money(Record):
         else:
             number = parse_decimal("Money", amount)
         rounded = number.quantize(Decimal(1).scaleb(-currency.precision), rounding=ROUND_HALF_UP, context=EXACT)
+        if max(rounded.adjusted(), 0) + 1 + currency.precision > DIGITS_MAX:
+            raise InvalidValue(f"Money: {amount!r:.80} in {currency.code} has over {DIGITS_MAX} digits")
         return tuple.__new__(cls, (rounded.copy_abs() if rounded.is_zero() else rounded, currency))
 
     @classmethod

@@ -17,14 +17,8 @@ from eventstore.model import currencies as builtin_currencies
 from eventstore.model.currency import Currency
 from eventstore.model.enums import (
     AccountType,
-    ContingencyType,
     CurrencyType,
-    LiquiditySide,
-    OrderSide,
     OrderType,
-    TimeInForce,
-    TrailingOffsetType,
-    TriggerType,
 )
 from eventstore.model.events import (
     ORDER_EVENTS,
@@ -89,12 +83,12 @@ def same(left: Record, right: Record) -> bool:
 # Text and identifiers
 
 _PLAIN = st.characters(codec="ascii", categories=("L", "N", "P"), exclude_characters="{}")
-_ANY = st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="{}\u2028\u2029")
+_ANY = st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="{}\u2028\u2029")
 
 
 def texts(max_size: int = 30) -> SearchStrategy[str]:
     """Any text that is valid Unicode: control characters, braces and emptiness included."""
-    return st.text(st.characters(exclude_categories=("Cs",)), max_size=max_size)
+    return st.text(st.characters(exclude_categories=["Cs"]), max_size=max_size)
 
 
 def _parts(without: str = "") -> SearchStrategy[str]:
@@ -102,7 +96,7 @@ def _parts(without: str = "") -> SearchStrategy[str]:
         return alphabet.filter(lambda c: c not in without) if without else alphabet
 
     plain = st.text(clean(_PLAIN), min_size=1, max_size=24)
-    wild = st.text(clean(_ANY), min_size=1, max_size=120).filter(lambda s: not s.isspace())
+    wild = st.text(clean(_ANY), min_size=1, max_size=120).filter(lambda text: not text.isspace())
     return st.one_of(plain, plain, wild)
 
 
@@ -118,16 +112,12 @@ def uuids() -> SearchStrategy[UUID4]:
 
 def ids(kind: type[I]) -> SearchStrategy[I]:
     """Ids of that class, such as ``ids(ClientOrderId)``."""
-    made: SearchStrategy[Any]
-    if kind is UUID4:
-        made = uuids()
-    elif kind is InstrumentId:
-        made = instrument_ids()
-    elif kind in (TraderId, AccountId):
-        made = st.builds(lambda a, b: kind(f"{a}-{b}"), _parts(), _parts(without="-"))
-    else:
-        made = _parts().map(kind)
-    return made
+    known: dict[Any, SearchStrategy[Any]] = {UUID4: uuids(), InstrumentId: instrument_ids()}
+    if kind in known:
+        return known[kind]
+    if kind in (TraderId, AccountId):
+        return st.builds(lambda a, b: kind(f"{a}-{b}"), _parts(), _parts(without="-"))
+    return _parts().map(kind)
 
 
 # Values
@@ -140,9 +130,7 @@ def timestamps() -> SearchStrategy[int]:
 
 
 @st.composite
-def decimals(
-    draw: st.DrawFn, precision: int | None = None, digits: int = DIGITS_MAX, signed: bool = True
-) -> Decimal:
+def decimals(draw: st.DrawFn, precision: int | None = None, digits: int = DIGITS_MAX, signed: bool = True) -> Decimal:
     """Exact decimals of at most that many digits, with `precision` decimals (None: any)."""
     decimals = draw(st.integers(0, PRECISION_MAX)) if precision is None else precision
     ceiling = 10 ** draw(st.sampled_from((1, 3, 8, 19, digits))) - 1
@@ -178,9 +166,7 @@ def new_currencies() -> SearchStrategy[Currency]:
 
 
 @st.composite
-def money(
-    draw: st.DrawFn, currency: Currency | None = None, signed: bool = True, digits: int = DIGITS_MAX
-) -> Money:
+def money(draw: st.DrawFn, currency: Currency | None = None, signed: bool = True, digits: int = DIGITS_MAX) -> Money:
     """Amounts of at most that many digits, in that currency (None: any built-in one)."""
     unit = currency or draw(currencies())
     return Money(draw(decimals(unit.precision, digits=digits, signed=signed)), unit)
