@@ -159,8 +159,6 @@ class Field:
             return value
         if isinstance(value, IntEnum):
             return value.name
-        if isinstance(value, Decimal):
-            return format(value, "f")
         if self.is_info:
             return thaw(value)
         if isinstance(value, tuple) and not isinstance(value, Record):

@@ -47,11 +47,15 @@ from eventstore.model.identifiers import (
     Venue,
     VenueOrderId,
 )
+from eventstore.model.instrument import Instrument
+from eventstore.model.instruments import HANDICAP_NONE, INSTRUMENTS, BettingInstrument
 from eventstore.model.record import U64_MAX, Field, Record
-from eventstore.model.values import DIGITS_MAX, PRECISION_MAX, Money, Price, Quantity
+from eventstore.model.values import DIGITS_MAX, PRECISION_MAX, Fixed, Money, Price, Quantity
 
 I = TypeVar("I", bound=Identifier)  # noqa: E741 # the customary name for the type of an id here
 R = TypeVar("R", bound=Record)
+F = TypeVar("F", bound=Fixed)
+N = TypeVar("N", bound=Instrument)
 
 IDENTIFIERS: tuple[type[Identifier], ...] = (
     TraderId,
@@ -271,6 +275,52 @@ def account_states(draw: st.DrawFn, account_type: AccountType | None = None) -> 
             margins=st.just(tuple(margins)),
         )
     )
+
+
+def _fixed(kind: type[F], precision: int, least: int, digits: int) -> SearchStrategy[F]:
+    """Prices or quantities that are not negative, or (1) positive."""
+    floor = Decimal((0, (1,), -precision))
+    return decimals(precision, digits=digits, signed=False).map(lambda number: kind(max(number, floor * least)))
+
+
+@st.composite
+def _instruments(draw: st.DrawFn, kind: type[N], digits: int, precision_max: int) -> N:
+    price_precision, size_precision = (draw(st.integers(0, precision_max)) for _ in range(2))
+    given: dict[str, Any] = {}
+    for spec in kind._specs:
+        name, made = spec.name, field_values(spec)
+        if name in ("price_precision", "size_precision"):
+            made = st.just(price_precision if name == "price_precision" else size_precision)
+        elif spec.kind is Price:
+            made = _fixed(Price, price_precision, int(name in ("price_increment", "max_price")), digits)
+        elif spec.kind is Quantity:
+            made = _fixed(Quantity, size_precision, int(name != "min_quantity"), digits)
+        elif spec.kind is Money:
+            made = money(signed=False, digits=digits)
+            if name == "max_notional":
+                made = made.filter(lambda value: value.amount > 0)
+        elif spec.kind is Decimal:
+            made = decimals(draw(st.integers(0, 6)), digits=8, signed=name.endswith("fee"))
+        elif spec.is_text:
+            made = texts().map(lambda text: text if text.strip() else "X")
+        if spec.optional and not spec.is_info:
+            made = st.none() | made
+        given[name] = draw(made)
+    if kind is BettingInstrument:
+        given["market_id"] = f"1.{draw(st.integers(0, 999_999_999))}"
+        given["selection_id"] = draw(st.integers(0, 99_999_999))
+        given["selection_handicap"] = draw(st.sampled_from((HANDICAP_NONE, Decimal("0"), Decimal("-1.5"))))
+        symbol = BettingInstrument.symbol_of(given["market_id"], given["selection_id"], given["selection_handicap"])
+        given |= {"raw_symbol": symbol, "id": InstrumentId.from_parts(symbol, given["id"].venue)}
+    return kind(**given)
+
+
+def instruments(
+    kind: type[Instrument] | None = None, digits: int = DIGITS_MAX, precision_max: int = PRECISION_MAX
+) -> SearchStrategy[Instrument]:
+    """Instruments of that class (None: any), with numbers of at most that many digits and decimals."""
+    kinds = [INSTRUMENTS[name] for name in sorted(INSTRUMENTS)] if kind is None else [kind]
+    return st.sampled_from(kinds).flatmap(lambda made: _instruments(made, digits, precision_max))
 
 
 _KINDS: dict[Any, Callable[[], SearchStrategy[Any]]] = {
