@@ -1,0 +1,50 @@
+"""Servers for the tests. Every one is real, private, and gone when the tests are."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.support.redis_server import RedisServer, server_binaries
+
+# A deadline per example would measure the machine's neighbours.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The server that the tests of one process share. For reading and writing keys; not to be stopped."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """URL of the shared server, wiped."""
+    with redis_server.client() as client:
+        client.flushall()
+        client.script_flush()
+    return redis_server.url
+
+
+@pytest.fixture
+def fresh_server() -> Iterator[RedisServer]:
+    """A server of the test's own, to kill and freeze. Its data outlive a restart."""
+    with RedisServer(config={"appendonly": "yes", "appendfsync": "always"}) as server:
+        yield server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for ``server_binary`` runs once with each kind of server that is installed."""
+    if "server_binary" in metafunc.fixturenames:
+        binaries = server_binaries()
+        metafunc.parametrize("server_binary", list(binaries.values()), ids=list(binaries))
+
+
+@pytest.fixture
+def server_of_each_kind(server_binary: Path) -> Iterator[RedisServer]:
+    """One server of each kind that is installed, one test after the other."""
+    with RedisServer(binary=server_binary) as server:
+        yield server

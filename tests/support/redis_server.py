@@ -1,0 +1,166 @@
+"""A real Redis server that a test starts, kills, freezes and starts again."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from eventstore.storage.embedded import find_server_binary, installed_server_binaries
+
+_STEP_S = 0.01
+_STEPS_MAX = 1_000
+
+
+class RedisServer:
+    """A server of its own, in a directory of its own, on a unix socket and, when asked, on a TCP port of the loopback.
+
+    Its data outlive a kill only with ``config={"appendonly": "yes", "appendfsync": "always"}``.
+
+    Parameters
+    ----------
+    binary : Path, optional
+        The server to run; by default the one that the library would launch.
+    tcp : bool
+        Whether to listen on a free port of 127.0.0.1 as well.
+    config : Mapping[str, str], optional
+        Directives of redis.conf, before those of `_arguments`.
+
+    """
+
+    def __init__(
+        self, *, binary: Path | None = None, tcp: bool = False, config: Mapping[str, str] | None = None
+    ) -> None:
+        self.binary = binary or find_server_binary()
+        # Not pytest's tmp_path: a socket path has 107 bytes.
+        self.directory = Path(tempfile.mkdtemp(prefix="redis-"))
+        self.socket_path = self.directory / "redis.sock"
+        self.url = f"unix://{self.socket_path}"
+        self.port = _free_port() if tcp else 0
+        self.tcp_url = f"redis://127.0.0.1:{self.port}" if tcp else None
+        self.config = dict(config or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def start(self) -> Self:
+        """Start it and wait until it has loaded its data and answers."""
+        with (self.directory / "redis.log").open("ab") as log:
+            self._process = process = subprocess.Popen(
+                [self.binary, *self._arguments()], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        for _ in range(_STEPS_MAX):
+            if self._answers():
+                return self
+            try:
+                status = process.wait(_STEP_S)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError(f"{self.binary} exited with {status}: {self.log()[-2000:]}")
+        self.kill()
+        raise AssertionError(f"{self.binary} was not ready in time: {self.log()[-2000:]}")
+
+    def stop(self) -> None:
+        """Let it shut down in order. Its data stay; nothing happens when it does not run."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self, *, kill: bool = True) -> None:
+        """Kill it, or let it shut down, and start it again on the same addresses and data."""
+        self._end(signal.SIGKILL if kill else signal.SIGTERM)
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open, nothing is answered."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen server go on."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def client(self, **options: object) -> Redis:
+        """A client of this server that retries nothing. To be closed, or used in a with statement."""
+        defaults = {"unix_socket_path": str(self.socket_path), "socket_timeout": 10.0, "retry": Retry(NoBackoff(), 0)}
+        return Redis(**{**defaults, **options})  # type: ignore[arg-type]  # Options of any type, checked by redis.
+
+    def log(self) -> str:
+        return (self.directory / "redis.log").read_text(errors="replace")
+
+    def close(self) -> None:
+        """Kill it and delete its directory."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "the server does not run"
+        return self._process
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)  # A frozen server does not take SIGTERM.
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+    def _arguments(self) -> list[str]:
+        config = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "unixsocket": str(self.socket_path),
+            "dir": str(self.directory),
+            "save": "",
+            "appendonly": "no",
+            "maxmemory-policy": "noeviction",
+            **self.config,
+        }
+        return [argument for name, value in config.items() for argument in (f"--{name}", value)]
+
+    def _answers(self) -> bool:
+        try:
+            with self.client(socket_timeout=1.0) as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def server_binaries() -> dict[str, Path]:
+    """Every kind of server that is installed here, by name and version, such as ``Redis-6.2.14``."""
+    return {_version(binary): binary for binary in reversed(list(installed_server_binaries()))}
+
+
+def _version(binary: Path) -> str:
+    answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split()
+    return f"{answer[0]}-{answer[2].removeprefix('v=')}"
