@@ -1,0 +1,1 @@
+"""Everything that speaks to Redis: connecting, the embedded server, appending and reading."""
