@@ -1,0 +1,136 @@
+-- Appends one batch to a trader's log, applies its view operations and moves the fence; or does nothing at all.
+--
+-- KEYS[1]  the log, a stream
+-- KEYS[2]  the fence, a hash: epoch, position, chain, id, owner, claimed_ms
+-- ARGV[1]  epoch of the writer
+-- ARGV[2]  position of the batch's first entry
+-- ARGV[3]  position of its last entry
+-- ARGV[4]  chain head before the batch
+-- ARGV[5]  chain head behind it
+-- ARGV[6]  entries: MessagePack array of id, payload, id, payload, ...
+-- ARGV[7]  operations: MessagePack array of arrays {name, key, argument, ...}. HSET, HDEL, SADD, SREM are Redis's own;
+--            {'RETIRE', key, lives}  keep the hash as key{n}, n counted up in the hash `lives`
+--            {'DROP', key, lives}    delete the hash and every key{n}
+--            {'WIPE', order set, position set, account set, lives, prefix, fixed view, ...}  delete views and log
+-- The views have the fence's hash tag, so they are in its slot; their names come from the ids in the commands.
+--
+-- Everything is checked before the first write. Redis undoes nothing: a write that failed behind another one would
+-- leave half a batch. Answers
+--   {'applied'}      {'duplicate'}: it was applied before
+--   {'fenced', epoch, owner}: a newer writer took over
+--   {'gap', position}: the log ends at another position than the one before this batch
+--   {'diverged', what is wrong}
+
+local log, writer = KEYS[1], KEYS[2]
+local fence = redis.call('HMGET', writer, 'epoch', 'position', 'chain', 'id', 'owner')
+if not fence[1] then
+  return {'diverged', 'the fence ' .. writer .. ' is gone: keys were deleted, evicted or expired behind the writer\'s back'}
+end
+if fence[1] ~= ARGV[1] then
+  return {'fenced', fence[1], fence[5]}
+end
+local position, first, last = tonumber(fence[2]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if position >= last then
+  if position == last and fence[3] ~= ARGV[5] then
+    return {'diverged', 'another batch stands at position ' .. fence[2]}
+  end
+  return {'duplicate'}
+end
+if position ~= first - 1 then
+  return {'gap', fence[2]}
+end
+if fence[3] ~= ARGV[4] then
+  return {'diverged', 'the chain head at position ' .. fence[2] .. ' is not the one that this writer left'}
+end
+
+local last_id = '0-0'
+local log_kind = redis.call('TYPE', log).ok
+if log_kind == 'stream' then
+  local info = redis.call('XINFO', 'STREAM', log)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then last_id = info[i + 1] end
+  end
+elseif log_kind ~= 'none' then
+  return {'diverged', log .. ' is a ' .. log_kind .. ', not a log'}
+end
+if last_id ~= fence[4] then
+  return {'diverged', 'the last entry of ' .. log .. ' is ' .. last_id .. ' but the fence says ' .. fence[4]}
+end
+
+local entries = cmsgpack.unpack(ARGV[6])
+local operations = cmsgpack.unpack(ARGV[7])
+local kinds = {HSET = 'hash', HDEL = 'hash', RETIRE = 'hash', DROP = 'hash', SADD = 'set', SREM = 'set'}
+
+local function check(key, expected)
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'none' and kind ~= expected then
+    return {'diverged', key .. ' is a ' .. kind .. ' where a ' .. expected .. ' belongs: somebody else wrote it'}
+  end
+end
+
+for _, operation in ipairs(operations) do
+  local expected = kinds[operation[1]]
+  if expected then
+    local wrong = check(operation[2], expected)
+    if not wrong and (operation[1] == 'RETIRE' or operation[1] == 'DROP') then
+      wrong = check(operation[3], 'hash')
+    end
+    if wrong then return wrong end
+  else
+    local wrong = check(operation[2], 'set') or check(operation[3], 'set') or check(operation[4], 'set')
+      or check(operation[5], 'hash')
+    if wrong then return wrong end
+  end
+end
+
+local function retire(key, lives)
+  if redis.call('EXISTS', key) == 1 then
+    local n = redis.call('HINCRBY', lives, key, 1)
+    redis.call('RENAME', key, key .. '{' .. n .. '}')
+  end
+end
+
+local function drop(key, lives)
+  local n = tonumber(redis.call('HGET', lives, key) or 0)
+  for i = 1, n do
+    redis.call('UNLINK', key .. '{' .. i .. '}')
+  end
+  redis.call('UNLINK', key)
+  redis.call('HDEL', lives, key)
+end
+
+local function wipe(orders, positions, accounts, lives, prefix, ...)
+  local past = redis.call('HGETALL', lives)
+  for i = 1, #past, 2 do
+    for n = 1, tonumber(past[i + 1]) do
+      redis.call('UNLINK', past[i] .. '{' .. n .. '}')
+    end
+  end
+  for family, members in pairs({order = orders, position = positions, account = accounts}) do
+    for _, id in ipairs(redis.call('SMEMBERS', members)) do
+      redis.call('UNLINK', prefix .. family .. ':' .. id)
+    end
+  end
+  redis.call('UNLINK', log, ...)
+end
+
+for _, operation in ipairs(operations) do
+  local name = operation[1]
+  if name == 'RETIRE' then
+    retire(operation[2], operation[3])
+  elseif name == 'DROP' then
+    drop(operation[2], operation[3])
+  elseif name == 'WIPE' then
+    wipe(unpack(operation, 2))
+  else
+    redis.call(unpack(operation))
+  end
+end
+
+local n = #entries
+for i = 1, n - 2, 2 do
+  redis.call('XADD', log, entries[i], 'e', entries[i + 1])
+end
+redis.call('XADD', log, entries[n - 1], 'e', entries[n], 'h', ARGV[5])
+redis.call('HSET', writer, 'position', ARGV[3], 'chain', ARGV[5], 'id', entries[n - 1])
+return {'applied'}

@@ -1,0 +1,45 @@
+-- Makes the caller the only writer of one trader's log.
+--
+-- KEYS[1]  the fence, a hash: epoch, position, chain, id, owner, claimed_ms
+-- KEYS[2]  the log, a stream
+-- ARGV[1]  owner: who claims it, as JSON text
+-- ARGV[2]  the time of the claim, UNIX milliseconds
+-- ARGV[3]  the chain head of an empty log
+--
+-- Counts the epoch up, so every batch of an older writer is refused from now on, and answers
+--   {'claimed', epoch, position, chain, id of the last entry, owner before or '', claim time of the owner before or ''}
+-- It writes nothing, and answers {'diverged', what is wrong}, when log and fence do not belong together: a log without a
+-- fence, a fence without its log, another last entry than the fence says, or a foreign type at one of the keys.
+
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'none' and kind ~= 'hash' then
+  return {'diverged', KEYS[1] .. ' is a ' .. kind .. ', not the fence of a log'}
+end
+local log_kind = redis.call('TYPE', KEYS[2]).ok
+if log_kind ~= 'none' and log_kind ~= 'stream' then
+  return {'diverged', KEYS[2] .. ' is a ' .. log_kind .. ', not a log'}
+end
+
+if kind == 'none' then
+  if log_kind ~= 'none' then
+    return {'diverged', 'there is a log at ' .. KEYS[2] .. ' but its fence ' .. KEYS[1] .. ' is gone'}
+  end
+  redis.call('HSET', KEYS[1], 'epoch', '0', 'position', '0', 'chain', ARGV[3], 'id', '0-0', 'owner', '', 'claimed_ms', '')
+end
+
+local fence = redis.call('HMGET', KEYS[1], 'epoch', 'position', 'chain', 'id', 'owner', 'claimed_ms')
+local last_id = '0-0'
+if log_kind == 'stream' then
+  local info = redis.call('XINFO', 'STREAM', KEYS[2])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then last_id = info[i + 1] end
+  end
+end
+if last_id ~= fence[4] then
+  return {'diverged', 'the last entry of ' .. KEYS[2] .. ' is ' .. last_id .. ' but the fence says ' .. fence[4]
+    .. ' (position ' .. fence[2] .. '): the log was lost, cut or written by somebody else'}
+end
+
+local epoch = string.format('%.0f', tonumber(fence[1]) + 1)
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[1], 'claimed_ms', ARGV[2])
+return {'claimed', epoch, fence[2], fence[3], fence[4], fence[5], fence[6]}

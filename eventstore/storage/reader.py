@@ -1,0 +1,165 @@
+"""The read side: few round trips, no SCAN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, cast
+
+import redis
+
+from eventstore.errors import DamagedRecord
+from eventstore.keys import Keys
+from eventstore.storage.faults import translated
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The state of the log: the last position and who may write."""
+
+    epoch: int
+    position: int
+    chain: bytes
+    last_id: str
+    owner: str
+    claimed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One entry of the log. `chain` is the chain head behind it, where it ends a batch."""
+
+    entry_id: str
+    position: int
+    accepted_ms: int
+    payload: bytes
+    chain: bytes | None
+
+
+class Reader:
+    """Reads the keys of one trader. Each method raises a `StorageError` that names what it was reading."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def fence(self) -> Fence | None:
+        """Return the fence, or None where this trader has no log."""
+        with translated("read the fence"):
+            fields = cast(dict[bytes, bytes], self._client.hgetall(self._keys.writer))
+        if not fields:
+            return None
+        try:
+            return Fence(
+                epoch=int(fields[b"epoch"]),
+                position=int(fields[b"position"]),
+                chain=fields[b"chain"],
+                last_id=fields[b"id"].decode(),
+                owner=fields[b"owner"].decode(),
+                claimed_ms=int(fields[b"claimed_ms"] or 0),
+            )
+        except (KeyError, ValueError) as error:
+            raise DamagedRecord(self._keys.writer, "", f"not a fence: {error}") from error
+
+    def hash(self, key: str) -> dict[str, bytes]:
+        """Return all fields of a hash; empty if there is none."""
+        with translated(f"read {key}"):
+            fields = cast(dict[bytes, bytes], self._client.hgetall(key))
+        return {_text(key, name): value for name, value in fields.items()}
+
+    def field(self, key: str, field: str) -> bytes | None:
+        """Return one field of a hash, or None."""
+        with translated(f"read {key} {field}"):
+            return cast("bytes | None", self._client.hget(key, field))
+
+    def hashes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[bytes, bytes]]]:
+        """Yield each key and its fields (empty if it does not exist), a page of keys to a round trip."""
+        source = iter(keys)
+        while page := list(islice(source, PAGE)):
+            with translated(f"read {len(page)} keys from {page[0]}"):
+                pipeline = self._client.pipeline(transaction=False)
+                for key in page:
+                    pipeline.hgetall(key)
+                replies = cast(list[dict[bytes, bytes]], pipeline.execute())
+            yield from zip(page, replies, strict=True)
+
+    def members(self, key: str) -> set[str]:
+        """Return the members of a set; empty if there is none."""
+        with translated(f"read {key}"):
+            members = cast(set[bytes], self._client.smembers(key))
+        return {_text(key, member) for member in members}
+
+    def difference(self, key: str, without: str) -> set[str]:
+        """Return the members of the set `key` that are not in the set `without`."""
+        with translated(f"read {key} without {without}"):
+            members = cast(set[bytes], self._client.sdiff([key, without]))
+        return {_text(key, member) for member in members}
+
+    def log(self, after: int = 0, count: int = 1000) -> Iterator[LogEntry]:
+        """Yield the entries of the log behind position `after`, `count` to a round trip."""
+        # Positions rise with ids, so the first page is found from the start of the log only once.
+        low = "-"
+        while True:
+            with translated(f"read {self._keys.log} from {low}"):
+                rows = cast(list[Any], self._client.xrange(self._keys.log, min=low, max="+", count=count))
+            for entry_id, fields in rows:
+                entry = _entry(self._keys.log, entry_id, fields)
+                if entry.position > after:
+                    yield entry
+            if len(rows) < count:
+                return
+            low = f"({rows[-1][0].decode()}"
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many entries each collection, index and set has, by the last part of its key's name."""
+        names = [*self._keys.fixed_views()]
+        with translated("count the views"):
+            kinds = self._client.pipeline(transaction=False)
+            for name in names:
+                kinds.type(name)
+            counts = self._client.pipeline(transaction=False)
+            for name, kind in zip(names, kinds.execute(), strict=True):
+                if kind == b"set":
+                    counts.scard(name)
+                else:
+                    counts.hlen(name)
+            found = counts.execute()
+        return {name.removeprefix(self._keys.prefix): count for name, count in zip(names, found, strict=True)}
+
+    def log_size(self) -> tuple[int, int]:
+        """Return how many entries the log has, and the bytes of memory that it takes."""
+        with translated(f"measure {self._keys.log}"):
+            entries = cast(int, self._client.xlen(self._keys.log))
+            memory = cast("int | None", self._client.memory_usage(self._keys.log, samples=0)) if entries else 0
+        return entries, memory or 0
+
+    def memory(self, keys: Iterable[str]) -> int:
+        """Return the bytes of memory that `keys` take together."""
+        total = 0
+        source = iter(keys)
+        while page := list(islice(source, PAGE)):
+            with translated("measure the views"):
+                pipeline = self._client.pipeline(transaction=False)
+                for key in page:
+                    pipeline.memory_usage(key, samples=0)
+                total += sum(size or 0 for size in pipeline.execute())
+        return total
+
+
+def _text(key: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise DamagedRecord(key, repr(value), f"not UTF-8: {error}") from error
+
+
+def _entry(key: str, entry_id: bytes, fields: dict[bytes, bytes] | None) -> LogEntry:
+    text = entry_id.decode()
+    ms, _, position = text.partition("-")
+    payload = (fields or {}).get(b"e")
+    if payload is None:
+        raise DamagedRecord(key, text, "an entry without a payload: somebody else wrote it")
+    return LogEntry(text, int(position), int(ms), payload, (fields or {}).get(b"h"))
