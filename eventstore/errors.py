@@ -1,4 +1,7 @@
-"""Errors of this library. Every one derives from :class:`EventStoreError` and says what to do next."""
+"""Errors of this library. Every one derives from :class:`EventStoreError` and says what to do next.
+
+Errors of the trading model (a bad price, an illegal order transition) are in `eventstore.model.errors`.
+"""
 
 
 class EventStoreError(Exception):
@@ -7,3 +10,92 @@ class EventStoreError(Exception):
 
 class EmbeddedServerError(EventStoreError):
     """The embedded server cannot be found, started, attached to or stopped."""
+
+
+class ConfigError(EventStoreError, ValueError):
+    """A setting is out of its bounds, or two settings contradict each other."""
+
+
+class Refused(EventStoreError, ValueError):
+    """A call was refused; nothing of it was accepted and the log is untouched."""
+
+
+class UnknownId(Refused):
+    """An update or snapshot of something that this process neither added nor loaded."""
+
+
+class AlreadyAdded(Refused):
+    """An add of something that was added before and is not new."""
+
+
+class StaleObject(Refused):
+    """The object's history is not a continuation of what was written for it."""
+
+
+class TooLarge(Refused):
+    """A value is over the size that one command may have."""
+
+
+class BacklogFull(EventStoreError):
+    """The backlog is at its bound and the writer did not make room in time. The command was not accepted."""
+
+
+class Closed(EventStoreError):
+    """The database is closed, or was inherited through a fork: it takes no more calls."""
+
+
+class SyncTimeout(EventStoreError, TimeoutError):
+    """What was accepted was not applied in the time given. It is still in the backlog and will be written."""
+
+
+class CodecError(EventStoreError, ValueError):
+    """Bytes that are no record of this library, or a record that can not be stored."""
+
+
+class UnknownSchema(CodecError):
+    """A record of a type or schema version that this version of the library does not know."""
+
+
+class DamagedRecord(EventStoreError):
+    """A stored record can not be read. Carries the `key` and the `field` where it stands."""
+
+    def __init__(self, key: str, field: str, reason: str) -> None:
+        super().__init__(
+            f"{key} {field}: {reason}; the log still has the original command: "
+            "compare with it, or load with strict_loads=False to get the rest"
+        )
+        self.key = key
+        self.field = field
+        self.reason = reason
+
+
+class StorageError(EventStoreError):
+    """Root of what goes wrong at the server, classified once, at the edge."""
+
+
+class Retryable(StorageError):
+    """It passes by itself: the same batch is sent again."""
+
+
+class Held(StorageError):
+    """Somebody has to act (memory, disk, credentials): the batch is kept, sent again slowly, and an alarm is logged."""
+
+
+class Fatal(StorageError):
+    """Going on would damage the log: the writer stops and every further call raises."""
+
+
+class Fenced(Fatal):
+    """A newer writer took over this trader's log."""
+
+
+class Diverged(Fatal):
+    """The log at the server is not the one this writer left: a gap, another chain, or a foreign type at a key."""
+
+
+class DataLoss(Fatal):
+    """The log at the server ends before what it had confirmed."""
+
+
+class WriterFailed(EventStoreError):
+    """The writer has stopped because of a fatal error, the cause of this one; nothing more is accepted."""

@@ -1,0 +1,447 @@
+"""Records as bytes: positional MessagePack arrays of type tag, schema version and the fields in order.
+
+Decoding never runs code that the bytes name, and allocates no more than a small multiple of their length. Whatever is wrong
+with them raises `CodecError`.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any, cast
+
+import msgpack
+
+from eventstore.errors import CodecError, UnknownSchema
+from eventstore.model.currency import Currency
+from eventstore.model.enums import CurrencyType, TriggerType
+from eventstore.model.identifiers import UUID4, Identifier
+from eventstore.model.record import EMPTY_INFO, Field, Record, freeze, thaw
+from eventstore.model.values import Fixed, Money, Price, parse_decimal
+from eventstore.schema import SNAPSHOTS, STATE_TAG, TAGS, TYPES, VERSION, snapshot_tag
+from eventstore.upcasters import upcast
+
+Convert = Callable[[Any], Any]
+
+CRYPTO_PRECISION = 8
+_IDENTIFIERS_KEPT = 4096
+_PLAIN_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
+
+
+class Serializer(abc.ABC):
+    """Turns records into bytes and back."""
+
+    @abc.abstractmethod
+    def serialize(self, record: Record) -> bytes:
+        """Return `record` as bytes. Raises `CodecError` for what is no record of this library."""
+
+    @abc.abstractmethod
+    def deserialize(self, data: bytes) -> Record:
+        """Return the record that `serialize` made `data` of. Raises `CodecError` for anything else."""
+
+
+class MsgPackSerializer(Serializer):
+    """Records as positional MessagePack arrays.
+
+    Parameters
+    ----------
+    timestamps_as_str : bool, default True
+        Whether UNIX nanoseconds (19 digits) are stored as text, for readers that take numbers for doubles. Either form
+        is read.
+    """
+
+    def __init__(self, timestamps_as_str: bool = True) -> None:
+        self.timestamps_as_str = timestamps_as_str
+        self._writers: dict[type[Record], tuple[int, list[tuple[int, Convert]]]] = {}
+
+    def serialize(self, record: Record) -> bytes:
+        try:
+            tag, conversions = self._writers.get(record.__class__) or self._prepare(record.__class__)
+            fields = [tag, VERSION, *record]
+            for i, convert in conversions:
+                value = fields[i]
+                if value is not None:
+                    fields[i] = convert(value)
+            return cast(bytes, msgpack.packb(fields))
+        except (TypeError, ValueError, OverflowError) as e:
+            if isinstance(e, CodecError):
+                raise
+            raise CodecError(f"{type(record).__name__} can not be stored: {e}") from e
+
+    def _prepare(self, kind: type[Record]) -> tuple[int, list[tuple[int, Convert]]]:
+        tag = TAGS.get(kind)
+        if tag is None:
+            raise CodecError(f"a {kind.__name__} is no record of this library")
+        conversions = field_writers(kind, self.timestamps_as_str)
+        entry = (tag, [(i + 2, convert) for i, convert in conversions])
+        self._writers[kind] = entry
+        return entry
+
+    def deserialize(self, data: bytes) -> Record:
+        fields = unpack(data)
+        if fields.__class__ is not list or len(fields) < 2:
+            raise CodecError("not a record: no array of a tag, a version and fields")
+        tag, version = fields[0], fields[1]
+        kind = TYPES.get(tag) if tag.__class__ is int else None
+        if kind is None:
+            raise UnknownSchema(f"record type {tag!r:.40} is not known to this version of the library; upgrade it")
+        del fields[:2]
+        if version != VERSION:
+            fields = upcast(tag, version, fields)
+        return build(kind, fields)
+
+
+def unpack(data: bytes) -> Any:
+    """Unpack one MessagePack value; lists, dicts, text and numbers only.
+
+    Raises
+    ------
+    CodecError
+        If `data` is not exactly one well-formed value.
+    """
+    try:
+        return msgpack.unpackb(data, use_list=True, strict_map_key=True, ext_hook=_no_extension)
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as e:
+        raise CodecError(f"not a MessagePack value: {e or type(e).__name__}") from e
+
+
+def _no_extension(code: int, data: bytes) -> Any:
+    raise CodecError(f"extension type {code} is not allowed in a record")
+
+
+def build(kind: type[Record], fields: list[Any]) -> Any:
+    """Build the record of `kind` from its stored fields. Raises `CodecError` if they are not of its shape."""
+    plan = field_readers(kind)
+    if len(fields) != len(plan.kinds):
+        raise CodecError(f"a {kind.__name__} has {len(plan.kinds)} fields, the stored one has {len(fields)}")
+    signature = tuple([value.__class__ for value in fields])
+    if signature not in plan.seen:
+        plan.check(fields)
+        plan.seen.add(signature)
+    try:
+        for i, convert in plan.conversions:
+            value = fields[i]
+            if value is not None:
+                fields[i] = convert(value)
+    except CodecError:
+        raise
+    except (ValueError, TypeError, KeyError, ArithmeticError) as e:
+        raise CodecError(f"{kind.__name__}.{kind._fields[i]}: {e}") from e
+    return kind.unchecked(fields)
+
+
+# -- How a field is written ------------------------------------------------------------------------------------
+
+
+@functools.cache
+def field_writers(kind: type[Record], timestamps_as_str: bool) -> list[tuple[int, Convert]]:
+    """The fields of `kind` that MessagePack does not take as they are, and how each is converted."""
+    found = ((i, _writer(spec, timestamps_as_str)) for i, spec in enumerate(kind._specs))
+    return [(i, convert) for i, convert in found if convert is not None]
+
+
+def _writer(spec: Field, timestamps_as_str: bool) -> Convert | None:
+    kind = spec.kind
+    if spec.is_info:
+        return thaw
+    if spec.element is not None:
+        if issubclass(spec.element, Record):
+            return functools.partial(_write_records, spec.element, timestamps_as_str)
+        return list
+    if kind is int:
+        return str if timestamps_as_str and is_timestamp(spec) else None
+    if kind is UUID4:
+        return _uuid_bytes
+    if kind is Currency:
+        return _currency_code
+    if issubclass(kind, Decimal):
+        return str if issubclass(kind, Fixed) else _plain_decimal
+    if kind is Money:
+        return str
+    if issubclass(kind, Record):
+        return functools.partial(_write_record, kind, timestamps_as_str)
+    return None  # text, identifiers, flags and enums are packed as they are
+
+
+def is_timestamp(spec: Field) -> bool:
+    """Whether a field holds UNIX nanoseconds."""
+    return spec.is_int and names_time(spec.name)
+
+
+def names_time(name: str) -> bool:
+    """Whether that is the name of a field in UNIX nanoseconds, or of a duration in them."""
+    return name.startswith("ts_") or name.endswith("_ns")
+
+
+def _plain_decimal(value: Decimal) -> str:
+    return format(value, "f")
+
+
+def _uuid_bytes(value: str) -> bytes:
+    return bytes.fromhex(value.replace("-", ""))
+
+
+def _currency_code(value: Currency) -> str:
+    return value.code
+
+
+def _write_record(kind: type[Record], timestamps_as_str: bool, record: Record) -> list[Any]:
+    fields = list(record)
+    for i, convert in field_writers(kind, timestamps_as_str):
+        if fields[i] is not None:
+            fields[i] = convert(fields[i])
+    return fields
+
+
+def _write_records(kind: type[Record], timestamps_as_str: bool, records: tuple[Record, ...]) -> list[Any]:
+    return [_write_record(kind, timestamps_as_str, record) for record in records]
+
+
+# -- How a field is read ---------------------------------------------------------------------------------------
+
+
+class ReadPlan:
+    """How the stored fields of one kind of record are checked and turned into values."""
+
+    def __init__(self, kind: type[Record]) -> None:
+        self.name = kind.__name__
+        self.specs = kind._specs
+        self.kinds = tuple(_stored_kinds(spec) for spec in self.specs)
+        self.seen: set[tuple[type, ...]] = set()
+        found = ((i, _reader(kind.__name__, spec)) for i, spec in enumerate(self.specs))
+        self.conversions = [(i, convert) for i, convert in found if convert is not None]
+
+    def check(self, fields: list[Any]) -> None:
+        """Raise `CodecError` unless every field is of a stored kind of its own."""
+        for spec, kinds, value in zip(self.specs, self.kinds, fields, strict=True):
+            if value.__class__ not in kinds:
+                raise CodecError(f"{self.name}.{spec.name}: a {type(value).__name__} is stored where none belongs")
+
+
+@functools.cache
+def field_readers(kind: type[Record]) -> ReadPlan:
+    """The plan by which records of `kind` are read."""
+    return ReadPlan(kind)
+
+
+def _stored_kinds(spec: Field) -> tuple[type, ...]:
+    kind = spec.kind
+    stored: tuple[type, ...]
+    if spec.is_info:
+        stored = (dict,)
+    elif spec.element is not None:
+        stored = (list,)
+    elif kind is bool:
+        stored = (bool,)
+    elif kind is int:
+        stored = (int, str) if is_timestamp(spec) else (int,)
+    elif issubclass(kind, IntEnum):
+        stored = (int,)
+    elif kind is UUID4:
+        stored = (bytes,)
+    elif issubclass(kind, Record) and kind not in (Money, Currency):
+        stored = (list,)
+    else:
+        stored = (str,)
+    return (*stored, type(None)) if spec.optional else stored
+
+
+def _reader(owner: str, spec: Field) -> Convert | None:
+    kind = spec.kind
+    if spec.is_info:
+        return functools.partial(_read_info, owner, spec.name)
+    if spec.element is not None:
+        element = spec.element
+        if issubclass(element, Record):
+            return lambda rows: tuple(_read_record(element, row) for row in rows)
+        return functools.partial(_read_texts, element)
+    if kind is int:
+        return _read_timestamp if is_timestamp(spec) else _read_count
+    if kind in (bool, str):
+        return None
+    if kind is UUID4:
+        return _read_uuid
+    if kind is Currency:
+        return _read_currency
+    if kind is Money:
+        return _read_money
+    if issubclass(kind, Fixed):
+        return functools.partial(_read_fixed, kind, kind.unchecked)
+    if issubclass(kind, Decimal):
+        return functools.partial(parse_decimal, f"{owner}.{spec.name}")
+    if issubclass(kind, IntEnum):
+        return dict(kind._value2member_map_).__getitem__
+    if issubclass(kind, Identifier):
+        return _Identifiers(kind).__getitem__
+    return functools.partial(_read_record, kind)
+
+
+class _Identifiers(dict[str, Any]):
+    """Identifiers of one kind by their text. Few are new: an order's events all name the same ones."""
+
+    def __init__(self, kind: type[Identifier]) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, value: str) -> Any:
+        identifier = self._kind(value)
+        if len(self) >= _IDENTIFIERS_KEPT:
+            self.clear()
+        self[value] = identifier
+        return identifier
+
+
+def _read_texts(kind: type[str], values: list[Any]) -> tuple[Any, ...]:
+    for value in values:
+        if value.__class__ is not str:
+            raise TypeError(f"a {type(value).__name__} is stored where text belongs")
+    return tuple(values) if kind is str else tuple(kind(value) for value in values)
+
+
+def _read_info(owner: str, name: str, value: dict[str, Any]) -> Any:
+    return freeze(owner, name, value) if value else EMPTY_INFO
+
+
+def _read_timestamp(value: Any) -> int:
+    if value.__class__ is int:
+        return _read_count(value)
+    if len(value) < 20 and value.isdigit() and value.isascii():
+        return int(value)
+    if not (len(value) == 20 and value.isdigit() and value.isascii()):
+        raise ValueError(f"{value!r:.40} is no time in nanoseconds")
+    return _read_count(int(value))
+
+
+def _read_count(value: int) -> int:
+    if not 0 <= value < 2**64:
+        raise ValueError(f"{value} does not fit in 64 bits")
+    return value
+
+
+def _read_uuid(value: bytes) -> UUID4:
+    if len(value) != 16:
+        raise ValueError(f"{len(value)} bytes are no UUID")
+    text = value.hex()
+    return UUID4.unchecked(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
+
+
+def _read_fixed(kind: type[Fixed], unchecked: Convert, value: str) -> Any:
+    # Plain digits need no second look; the constructor explains whatever else it is.
+    return unchecked(value) if _PLAIN_NUMBER.fullmatch(value) else kind(value)
+
+
+def _read_money(value: str) -> Money:
+    amount, _, code = value.partition(" ")
+    decimals = len(amount.partition(".")[2])
+    currency = Currency.find(code) or _unregistered(code, decimals)
+    if decimals == currency.precision and _PLAIN_NUMBER.fullmatch(amount):
+        return Money.unchecked((Decimal(amount), currency))
+    return Money(parse_decimal("Money", amount), currency)
+
+
+def _read_currency(code: str) -> Currency:
+    return Currency.find(code) or _unregistered(code, CRYPTO_PRECISION)
+
+
+def _unregistered(code: str, precision: int) -> Currency:
+    # Written by a process that knew the currency, read by one that was not told of it: the amount's own decimals are
+    # the currency's precision, and nothing that was stored depends on more.
+    return Currency(code, precision, 0, code, CurrencyType.CRYPTO)
+
+
+def _read_record(kind: type[Record], row: Any) -> Record:
+    if row.__class__ is not list:
+        raise TypeError(f"a {type(row).__name__} is stored where a {kind.__name__} belongs")
+    return cast(Record, build(kind, row))
+
+
+# -- What is no record of the model ------------------------------------------------------------------------------
+
+
+def pack_state(state: dict[str, bytes]) -> bytes:
+    """Return the saved state of an actor or strategy as bytes."""
+    return cast(bytes, msgpack.packb([STATE_TAG, VERSION, state]))
+
+
+def unpack_state(data: bytes) -> dict[str, bytes]:
+    """Return the state that `pack_state` made `data` of. Raises `CodecError` for anything else."""
+    row = unpack(data)
+    if row.__class__ is not list or len(row) != 3 or row[0] != STATE_TAG or row[2].__class__ is not dict:
+        raise CodecError("not the saved state of an actor or strategy")
+    if row[1] != VERSION:
+        row[2] = upcast(STATE_TAG, row[1], [row[2]])[0]
+    for key, value in row[2].items():
+        if key.__class__ is not str or value.__class__ is not bytes:
+            raise CodecError(f"not a saved state: {key!r:.40} is no text with bytes behind it")
+    return cast(dict[str, bytes], row[2])
+
+
+def pack_snapshot(values: dict[str, Any], timestamps_as_str: bool) -> bytes:
+    """Return the `to_dict()` of an order or position as bytes, without its keys: they are those of its kind."""
+    tag = snapshot_tag(values)
+    names = SNAPSHOTS[tag]
+    try:
+        row = [values[name] for name in names]
+    except KeyError as e:
+        raise CodecError(f"a snapshot of this kind needs a {e.args[0]}") from None
+    if len(values) != len(names):
+        raise CodecError(f"a snapshot of this kind has no {', '.join(sorted(set(values) - set(names)))}")
+    if timestamps_as_str:
+        for i in _times(names):
+            if row[i] is not None:
+                row[i] = str(row[i])
+    return cast(bytes, msgpack.packb([tag, VERSION, *row]))
+
+
+def unpack_snapshot(data: bytes) -> dict[str, Any]:
+    """Return the `to_dict()` that `pack_snapshot` made `data` of. Raises `CodecError` for anything else."""
+    row = unpack(data)
+    if row.__class__ is not list or len(row) < 2 or row[0].__class__ is not int or row[0] not in SNAPSHOTS:
+        raise CodecError("not a snapshot of an order or position")
+    tag, version, *fields = row
+    if version != VERSION:
+        fields = upcast(tag, version, fields)
+    names = SNAPSHOTS[tag]
+    if len(fields) != len(names):
+        raise CodecError(f"this snapshot has {len(names)} fields, the stored one has {len(fields)}")
+    for i in _times(names):
+        value = fields[i]
+        if value is None:
+            continue
+        if value.__class__ not in (int, str):
+            raise CodecError(f"snapshot: {names[i]} is no time")
+        try:
+            fields[i] = _read_timestamp(value)
+        except ValueError as e:
+            raise CodecError(f"snapshot: {names[i]}: {e}") from None
+    return dict(zip(names, fields, strict=True))
+
+
+@functools.cache
+def _times(names: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(i for i, name in enumerate(names) if names_time(name))
+
+
+def pack_amended(amended: dict[str, Any]) -> bytes:
+    """Return what was set on a live order without an event as bytes: name → price text or trigger number."""
+    return cast(bytes, msgpack.packb({k: v if v is None or isinstance(v, int) else str(v) for k, v in amended.items()}))
+
+
+def unpack_amended(data: bytes) -> dict[str, Any]:
+    """Return the attributes that `pack_amended` made `data` of. Raises `CodecError` for anything else."""
+    amended = unpack(data)
+    if amended.__class__ is not dict or not amended.keys() <= {"activation_price", "emulation_trigger"}:
+        raise CodecError("not the amended attributes of an order")
+    try:
+        price = amended.get("activation_price")
+        if price is not None:
+            amended["activation_price"] = Price(price)
+        if "emulation_trigger" in amended:
+            amended["emulation_trigger"] = TriggerType(amended["emulation_trigger"])
+    except (TypeError, ValueError) as e:
+        raise CodecError(f"amended attributes of an order: {e}") from e
+    return cast(dict[str, Any], amended)

@@ -1,0 +1,308 @@
+"""Command events: what each cache call asked for, as it stands in the log. Pure: no I/O.
+
+A command is stored as a MessagePack array of its kind, its schema version and its fields. Records inside are bytes, as
+`eventstore.codec` makes them: projections move them without looking inside.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple, cast
+
+import msgpack
+
+from eventstore.codec import unpack
+from eventstore.errors import CodecError, UnknownSchema
+
+VERSION = 1
+
+
+class Opened(NamedTuple):
+    """A writer took over the log: the first entry of each epoch. `about` says who it is, as text → text."""
+
+    epoch: int
+    about: dict[str, Any]
+
+
+class ClosedWell(NamedTuple):
+    """A writer ended in order; `counts` is what it wrote, by kind of command."""
+
+    epoch: int
+    counts: dict[str, int]
+
+
+class Flushed(NamedTuple):
+    """Everything of this trader was deleted, the log too; the last position before and the chain head there."""
+
+    position: int
+    chain: bytes
+
+
+class Quarantined(NamedTuple):
+    """A call was accepted but could not be encoded: which, for what, and why."""
+
+    operation: str
+    key: str
+    error: str
+
+
+class Heartbeat(NamedTuple):
+    """The node was alive at that time, in UNIX nanoseconds."""
+
+    timestamp: int
+
+
+class Add(NamedTuple):
+    """A general object."""
+
+    key: str
+    value: bytes
+
+
+class AddCurrency(NamedTuple):
+    """A currency's record."""
+
+    code: str
+    record: bytes
+
+
+class AddInstrument(NamedTuple):
+    """An instrument's record."""
+
+    instrument_id: str
+    record: bytes
+
+
+class AddSynthetic(NamedTuple):
+    """A synthetic instrument's record."""
+
+    instrument_id: str
+    record: bytes
+
+
+class WriteAccount(NamedTuple):
+    """Events of an account; `version` is that of the first. Version 0 begins a new life of the id."""
+
+    account_id: str
+    version: int
+    events: list[bytes]
+
+
+class DeleteAccountEvent(NamedTuple):
+    """One event of an account was purged."""
+
+    account_id: str
+    version: int
+    event_id: str
+
+
+class AddOrder(NamedTuple):
+    """An order and its events; `version` is that of the first. Version 0 begins a new life of the id."""
+
+    order_id: str
+    version: int
+    status: int
+    emulated: bool
+    events: list[bytes]
+    position_id: str | None
+    client_id: str | None
+
+
+class UpdateOrder(NamedTuple):
+    """New events of an order. `amended` is what was set on the live order without an event, None if nothing was."""
+
+    order_id: str
+    version: int
+    status: int
+    emulated: bool
+    events: list[bytes]
+    amended: bytes | None
+
+
+class DeleteOrder(NamedTuple):
+    """An order was deleted from the views."""
+
+    order_id: str
+
+
+class WritePosition(NamedTuple):
+    """New fills of a position. With a `basis` they begin a new cycle, and the instrument facts it rests on are that."""
+
+    position_id: str
+    version: int
+    is_open: bool
+    events: list[bytes]
+    basis: bytes | None
+
+
+class DeletePosition(NamedTuple):
+    """A position was deleted from the views, its earlier cycles too."""
+
+    position_id: str
+
+
+class SnapshotOrder(NamedTuple):
+    """The state of an order, as the node had it."""
+
+    order_id: str
+    record: bytes
+    amended: bytes | None
+
+
+class SnapshotPosition(NamedTuple):
+    """The state of a position, as the node had it."""
+
+    position_id: str
+    record: bytes
+
+
+class IndexOrderPosition(NamedTuple):
+    """An order belongs to a position."""
+
+    order_id: str
+    position_id: str
+
+
+class IndexVenueOrderId(NamedTuple):
+    """An order has that id at its venue."""
+
+    order_id: str
+    venue_order_id: str
+
+
+class UpdateActor(NamedTuple):
+    """The saved state of an actor."""
+
+    component_id: str
+    state: bytes
+
+
+class DeleteActor(NamedTuple):
+    """An actor's state was deleted."""
+
+    component_id: str
+
+
+class UpdateStrategy(NamedTuple):
+    """The saved state of a strategy."""
+
+    strategy_id: str
+    state: bytes
+
+
+class DeleteStrategy(NamedTuple):
+    """A strategy's state was deleted."""
+
+    strategy_id: str
+
+
+Command = (
+    Opened
+    | ClosedWell
+    | Flushed
+    | Quarantined
+    | Heartbeat
+    | Add
+    | AddCurrency
+    | AddInstrument
+    | AddSynthetic
+    | WriteAccount
+    | DeleteAccountEvent
+    | AddOrder
+    | UpdateOrder
+    | DeleteOrder
+    | WritePosition
+    | DeletePosition
+    | SnapshotOrder
+    | SnapshotPosition
+    | IndexOrderPosition
+    | IndexVenueOrderId
+    | UpdateActor
+    | DeleteActor
+    | UpdateStrategy
+    | DeleteStrategy
+)
+
+# A kind's number is in every log that has one: it never changes and is never given again.
+COMMANDS: dict[int, type[Command]] = {
+    1: Opened,
+    2: ClosedWell,
+    3: Flushed,
+    4: Quarantined,
+    5: Heartbeat,
+    10: Add,
+    11: AddCurrency,
+    12: AddInstrument,
+    13: AddSynthetic,
+    20: WriteAccount,
+    21: DeleteAccountEvent,
+    30: AddOrder,
+    31: UpdateOrder,
+    32: DeleteOrder,
+    33: SnapshotOrder,
+    40: WritePosition,
+    41: DeletePosition,
+    42: SnapshotPosition,
+    50: IndexOrderPosition,
+    51: IndexVenueOrderId,
+    60: UpdateActor,
+    61: DeleteActor,
+    62: UpdateStrategy,
+    63: DeleteStrategy,
+}
+KINDS: dict[type[Command], int] = {command: kind for kind, command in COMMANDS.items()}
+
+
+def encode(command: Command) -> bytes:
+    """Return `command` as it is stored in the log."""
+    return cast(bytes, msgpack.packb((KINDS[command.__class__], VERSION, *command)))
+
+
+def decode(data: bytes) -> Command:
+    """Return the command that `encode` made `data` of.
+
+    Raises
+    ------
+    CodecError
+        If the bytes are no command.
+    UnknownSchema
+        If they are one of a kind or version that this version of the library does not know.
+    """
+    fields = unpack(data)
+    if fields.__class__ is not list or len(fields) < 2:
+        raise CodecError("not a command: no array of a kind, a version and fields")
+    number, version, *rest = fields
+    kind = COMMANDS.get(number) if number.__class__ is int else None
+    if kind is None:
+        raise UnknownSchema(f"command kind {number!r:.40} is not known to this version of the library; upgrade it")
+    if version != VERSION or version.__class__ is not int:
+        raise UnknownSchema(f"{kind.__name__}: schema version {version!r:.40} is not known; upgrade the library")
+    shape = _SHAPES[kind]
+    if len(rest) != len(shape):
+        raise CodecError(f"{kind.__name__} has {len(shape)} fields, the stored one has {len(rest)}")
+    for name, kinds, value in zip(kind._fields, shape, rest, strict=True):
+        if value.__class__ not in kinds:
+            raise CodecError(f"{kind.__name__}.{name}: a {type(value).__name__} is stored where none belongs")
+        if value.__class__ is list and any(item.__class__ is not bytes for item in value):
+            raise CodecError(f"{kind.__name__}.{name}: something other than records is stored there")
+    return kind(*rest)
+
+
+def _kinds(annotation: str) -> tuple[type, ...]:
+    names = {"int": int, "str": str, "bytes": bytes, "bool": bool, "None": type(None), "list": list, "dict": dict}
+    return tuple(names[part.strip().partition("[")[0]] for part in annotation.split("|"))
+
+
+# The annotations of the classes above, which are text, as types to hold stored values against.
+_SHAPES: dict[type[Command], list[tuple[type, ...]]] = {
+    kind: [_kinds(getattr(hint, "__forward_arg__", hint)) for hint in kind.__annotations__.values()]
+    for kind in COMMANDS.values()
+}
+
+
+def describe() -> dict[str, str]:
+    """Return the meaning of every kind for other readers: ``command:<kind>:<version>`` → its name and fields, as JSON."""
+    return {
+        f"command:{kind}:{VERSION}": json.dumps({"name": command.__name__, "fields": command._fields})
+        for kind, command in COMMANDS.items()
+    }

@@ -1,0 +1,124 @@
+"""Settings, checked when they are made. The one place where environment variables are read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.backlog import OnFull
+
+from eventstore.errors import ConfigError
+
+# name → (least, most): a setting outside is a slip of the pen, not a wish.
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "timeout_s": (0.001, 3600),
+    "load_timeout_s": (0.001, 86_400),
+    "close_timeout_s": (0, 86_400),
+    "block_timeout_s": (0, 86_400),
+    "batch_count_max": (1, 10_000),
+    "batch_bytes_max": (1024, 64 << 20),
+    "linger_ms": (0, 10_000),
+    "backlog_count_max": (1, 100_000_000),
+    "backlog_bytes_max": (1024, 1 << 40),
+    "value_bytes_max": (1, 256 << 20),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheDatabaseConfig:
+    """How a database connects, batches and waits.
+
+    Parameters
+    ----------
+    url : str, optional
+        ``redis://``, ``rediss://`` or ``unix://``. None: the embedded server of `directory`.
+    directory : str or Path, optional
+        Where the embedded server keeps its data. None: see `default_directory`.
+    timeout_s : float, default 5.0
+        For connecting, and for each answer of the server.
+    load_timeout_s : float, default 30.0
+        How long a load waits until what was accepted before it is applied.
+    close_timeout_s : float, default 10.0
+        How long `close` waits until everything is written.
+    batch_count_max : int, default 256
+        Commands in a batch.
+    batch_bytes_max : int, default 1 MiB
+        Bytes of commands in a batch; a larger single command is a batch of its own.
+    linger_ms : float, default 2.0
+        How long the first command of a batch waits for others.
+    backlog_count_max : int, default 500,000
+        Commands that may wait to be written.
+    backlog_bytes_max : int, default 256 MiB
+        Bytes that waiting values, component states and snapshots may hold together.
+    on_full : "block" or "raise", default "block"
+        What a call does when the backlog is full: wait up to `block_timeout_s`, or raise `BacklogFull` at once.
+    block_timeout_s : float, default 5.0
+        See `on_full`.
+    value_bytes_max : int, default 8 MiB
+        Bytes of one general value, or of one component's state.
+    heartbeat_interval_s : float, optional
+        Write a heartbeat that often. None: only when `heartbeat` is called.
+    strict_loads : bool, default True
+        Whether a load raises at a damaged record. If not, it leaves the object out, logs it, and notes it in `damaged`.
+    allow_eviction : bool, default False
+        Whether a server that may evict keys is accepted.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is out of its bounds, or both `url` and `directory` are given.
+    """
+
+    url: str | None = None
+    directory: str | Path | None = None
+    timeout_s: float = 5.0
+    load_timeout_s: float = 30.0
+    close_timeout_s: float = 10.0
+    batch_count_max: int = 256
+    batch_bytes_max: int = 1 << 20
+    linger_ms: float = 2.0
+    backlog_count_max: int = 500_000
+    backlog_bytes_max: int = 256 << 20
+    on_full: OnFull = "block"
+    block_timeout_s: float = 5.0
+    value_bytes_max: int = 8 << 20
+    heartbeat_interval_s: float | None = None
+    strict_loads: bool = True
+    allow_eviction: bool = False
+
+    def __post_init__(self) -> None:
+        if self.url is not None and self.directory is not None:
+            raise ConfigError("give either url or directory, not both: directory is for the embedded server")
+        if self.on_full not in ("block", "raise"):
+            raise ConfigError(f"on_full: expected 'block' or 'raise', got {self.on_full!r}")
+        for name, (least, most) in _BOUNDS.items():
+            self._check(name, getattr(self, name), least, most)
+        if self.heartbeat_interval_s is not None:
+            self._check("heartbeat_interval_s", self.heartbeat_interval_s, 0.01, 86_400)
+
+    @staticmethod
+    def _check(name: str, value: object, least: float, most: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"{name}: expected a number, got {type(value).__name__}")
+        if not least <= value <= most:
+            raise ConfigError(f"{name}: {value} is not between {least} and {most}")
+
+    @classmethod
+    def at(cls, place: str | Path) -> CacheDatabaseConfig:
+        """Return the default settings for `place`: a URL, or the data directory of an embedded server."""
+        if isinstance(place, str) and "://" in place:
+            return cls(url=place)
+        return cls(directory=place)
+
+
+def default_directory() -> Path:
+    """Where the embedded server keeps its data if nothing is said.
+
+    ``$EVENTSTORE_DIR``, else ``eventstore`` in ``$XDG_DATA_HOME``, else in ``~/.local/share``.
+    """
+    chosen = os.environ.get("EVENTSTORE_DIR")
+    if chosen:
+        return Path(chosen)
+    data_home = os.environ.get("XDG_DATA_HOME")
+    return (Path(data_home) if data_home else Path.home() / ".local" / "share") / "eventstore"

@@ -1,0 +1,89 @@
+"""What a call captured, made into the command that the log gets: the writer's half of each verb. Pure: no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eventstore import codec
+from eventstore import commands as c
+from eventstore.codec import MsgPackSerializer, Serializer
+from eventstore.model.record import Record
+
+
+class Encoder:
+    """Turns captured records into commands. Each method's arguments are what its verb put in the backlog."""
+
+    def __init__(self, serializer: Serializer) -> None:
+        self._record = serializer.serialize
+        self._timestamps_as_str = serializer.timestamps_as_str if isinstance(serializer, MsgPackSerializer) else True
+
+    def currency(self, code: str, record: Record) -> c.AddCurrency:
+        return c.AddCurrency(code, self._record(record))
+
+    def instrument(self, instrument_id: str, record: Record) -> c.AddInstrument:
+        return c.AddInstrument(instrument_id, self._record(record))
+
+    def synthetic(self, instrument_id: str, record: Record) -> c.AddSynthetic:
+        return c.AddSynthetic(instrument_id, self._record(record))
+
+    def account(self, account_id: str, version: int, events: tuple[Record, ...]) -> c.WriteAccount:
+        return c.WriteAccount(account_id, version, list(map(self._record, events)))
+
+    def add_order(
+        self,
+        order_id: str,
+        version: int,
+        status: int,
+        emulated: bool,
+        events: tuple[Record, ...],
+        position_id: str | None,
+        client_id: str | None,
+    ) -> c.AddOrder:
+        return c.AddOrder(
+            order_id, version, int(status), emulated, list(map(self._record, events)), position_id, client_id
+        )
+
+    def update_order(
+        self,
+        order_id: str,
+        version: int,
+        status: int,
+        emulated: bool,
+        events: tuple[Record, ...],
+        amended: dict[str, Any] | None,
+    ) -> c.UpdateOrder:
+        return c.UpdateOrder(
+            order_id,
+            version,
+            int(status),
+            emulated,
+            list(map(self._record, events)),
+            None if amended is None else codec.pack_amended(amended),
+        )
+
+    def position(
+        self, position_id: str, version: int, is_open: bool, events: tuple[Record, ...], basis: Record | None
+    ) -> c.WritePosition:
+        return c.WritePosition(
+            position_id,
+            version,
+            is_open,
+            list(map(self._record, events)),
+            None if basis is None else self._record(basis),
+        )
+
+    def snapshot_order(self, order_id: str, state: dict[str, Any], amended: dict[str, Any] | None) -> c.SnapshotOrder:
+        return c.SnapshotOrder(
+            order_id,
+            codec.pack_snapshot(state, self._timestamps_as_str),
+            None if amended is None else codec.pack_amended(amended),
+        )
+
+    def snapshot_position(self, position_id: str, state: dict[str, Any]) -> c.SnapshotPosition:
+        return c.SnapshotPosition(position_id, codec.pack_snapshot(state, self._timestamps_as_str))
+
+    def actor(self, component_id: str, state: dict[str, bytes]) -> c.UpdateActor:
+        return c.UpdateActor(component_id, codec.pack_state(state))
+
+    def strategy(self, strategy_id: str, state: dict[str, bytes]) -> c.UpdateStrategy:
+        return c.UpdateStrategy(strategy_id, codec.pack_state(state))

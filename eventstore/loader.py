@@ -1,0 +1,205 @@
+"""Loads: objects from the views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from eventstore.aggregates import account_from, order_from, position_from, record_from
+from eventstore.codec import Serializer, unpack_snapshot, unpack_state
+from eventstore.errors import CodecError, DamagedRecord
+from eventstore.keys import Keys
+from eventstore.model.accounts import Account
+from eventstore.model.currency import Currency
+from eventstore.model.identifiers import AccountId, ClientOrderId, PositionId
+from eventstore.model.instruments import Instrument
+from eventstore.model.orders import Order
+from eventstore.model.positions import Position
+from eventstore.model.record import Record
+from eventstore.model.synthetic import SyntheticInstrument
+from eventstore.storage.reader import Reader
+
+A = TypeVar("A")
+I = TypeVar("I", bound=str)  # noqa: E741 - an identifier
+R = TypeVar("R", bound=Record)
+
+Fold = Callable[[str, Mapping[bytes, bytes], Serializer], tuple[A, int]]
+
+
+class Loader:
+    """Builds what the views of one trader hold.
+
+    Parameters
+    ----------
+    strict : bool
+        Whether a damaged record raises. If not, the object is left out and `on_damage` is told.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        keys: Keys,
+        serializer: Serializer,
+        strict: bool,
+        on_damage: Callable[[DamagedRecord], None],
+    ) -> None:
+        self._reader = reader
+        self._keys = keys
+        self._serializer = serializer
+        self._strict = strict
+        self._on_damage = on_damage
+
+    def _guarded(self, build: Callable[[], A]) -> A | None:
+        try:
+            return build()
+        except DamagedRecord as damage:
+            if self._strict:
+                raise
+            self._on_damage(damage)
+            return None
+
+    # -- Collections -------------------------------------------------------------------------------------------
+
+    def records(self, key: str, kind: type[R], make_id: Callable[[str], I]) -> dict[I, R]:
+        """Return every record of the hash `key` by id."""
+        found: dict[I, R] = {}
+        for field, data in self._reader.hash(key).items():
+            record = self._guarded(lambda f=field, d=data: record_from(key, f, d, kind, self._serializer))  # type: ignore[misc] # bound now
+            if record is not None:
+                found[make_id(field)] = record
+        return found
+
+    def record(self, key: str, field: str, kind: type[R]) -> R | None:
+        """Return one record of the hash `key`, or None."""
+        data = self._reader.field(key, field)
+        if data is None:
+            return None
+        return self._guarded(lambda: record_from(key, field, data, kind, self._serializer))
+
+    def currencies(self) -> dict[str, Currency]:
+        """Return every currency by code, and make those known that were not."""
+        found = self.records(self._keys.currencies, Currency, str)
+        for currency in found.values():
+            Currency.register(currency)
+        return found
+
+    def instrument(self, instrument_id: str) -> Instrument | None:
+        """Return one instrument, or None."""
+        return self.record(self._keys.instruments, instrument_id, Instrument)
+
+    def synthetic(self, instrument_id: str) -> SyntheticInstrument | None:
+        """Return one synthetic instrument, or None."""
+        return self.record(self._keys.synthetics, instrument_id, SyntheticInstrument)
+
+    def state(self, key: str, component_id: str) -> dict[str, bytes]:
+        """Return the saved state of a component; empty if there is none."""
+        data = self._reader.field(key, component_id)
+        return (self._unpacked(key, component_id, data, unpack_state) if data is not None else None) or {}
+
+    def snapshot(self, key: str, aggregate_id: str) -> dict[str, Any] | None:
+        """Return the last snapshot of an order or position, or None."""
+        data = self._reader.field(key, aggregate_id)
+        return None if data is None else self._unpacked(key, aggregate_id, data, unpack_snapshot)
+
+    def snapshots(self, key: str, make_id: Callable[[str], I]) -> dict[I, dict[str, Any]]:
+        """Return the last snapshot of each order or position."""
+        found: dict[I, dict[str, Any]] = {}
+        for field, data in self._reader.hash(key).items():
+            state = self._unpacked(key, field, data, unpack_snapshot)
+            if state is not None:
+                found[make_id(field)] = state
+        return found
+
+    def _unpacked(self, key: str, field: str, data: bytes, unpack: Callable[[bytes], A]) -> A | None:
+        def build() -> A:
+            try:
+                return unpack(data)
+            except CodecError as error:
+                raise DamagedRecord(key, field, str(error)) from error
+
+        return self._guarded(build)
+
+    def texts(self, key: str, make_id: Callable[[str], I], make_value: Callable[[str], A]) -> dict[I, A]:
+        """Return an index: the hash `key` as identifiers."""
+        return {make_id(field): make_value(value.decode()) for field, value in self._reader.hash(key).items()}
+
+    # -- Aggregates --------------------------------------------------------------------------------------------
+
+    def _fold(self, key: str, fields: Mapping[bytes, bytes], fold: Fold[A]) -> tuple[A, int] | None:
+        return self._guarded(lambda: fold(key, fields, self._serializer))
+
+    def _one(self, key: str, fold: Fold[A]) -> tuple[A, int] | None:
+        for _, fields in self._reader.hashes([key]):
+            if fields:
+                return self._fold(key, fields, fold)
+        return None
+
+    def _many(self, ids: Iterable[str], name: Callable[[str], str], fold: Fold[A]) -> dict[str, tuple[A, int]]:
+        wanted = sorted(ids)
+        found: dict[str, tuple[A, int]] = {}
+        hashes = self._reader.hashes(map(name, wanted))
+        for aggregate_id, (key, fields) in zip(wanted, hashes, strict=True):
+            # Gone between the two reads: it was deleted meanwhile.
+            if fields:
+                folded = self._fold(key, fields, fold)
+                if folded is not None:
+                    found[aggregate_id] = folded
+        return found
+
+    def order(self, order_id: ClientOrderId) -> tuple[Order, int] | None:
+        """Return one order and the version of its next event, or None."""
+        return self._one(self._keys.order(order_id), order_from)
+
+    def orders(self, open_only: bool) -> dict[str, tuple[Order, int]]:
+        """Return the orders by id, each with the version of its next event."""
+        k = self._keys
+        ids = self._reader.difference(k.orders, k.orders_closed) if open_only else self._reader.members(k.orders)
+        return self._many(ids, k.order, order_from)
+
+    def position(self, position_id: PositionId) -> tuple[Position, int] | None:
+        """Return one position and the version of its next fill, or None."""
+        return self._one(self._keys.position(position_id), position_from)
+
+    def positions(self, open_only: bool) -> dict[str, tuple[Position, int]]:
+        """Return the positions by id, each with the version of its next fill."""
+        k = self._keys
+        return self._many(
+            self._reader.members(k.positions_open if open_only else k.positions), k.position, position_from
+        )
+
+    def position_cycles(self, position_id: PositionId) -> list[Position]:
+        """Return the earlier cycles of a position, oldest first."""
+        key = self._keys.position(position_id)
+        count = int(self._reader.field(self._keys.lives, key) or b"0")
+        cycles = []
+        for name, fields in self._reader.hashes(f"{key}{{{n}}}" for n in range(1, count + 1)):
+            folded = self._fold(name, fields, position_from)
+            if folded is not None:
+                cycles.append(folded[0])
+        return cycles
+
+    def account(self, account_id: AccountId) -> tuple[Account, int] | None:
+        """Return one account and the version of its next event, or None."""
+        return self._one(self._keys.account(account_id), account_from)
+
+    def accounts(self) -> dict[str, tuple[Account, int]]:
+        """Return the accounts by id, each with the version of its next event."""
+        return self._many(self._reader.members(self._keys.accounts), self._keys.account, account_from)
+
+    def ids(self, key: str, make_id: Callable[[str], I]) -> set[I]:
+        """Return an index set as identifiers."""
+        return {make_id(member) for member in self._reader.members(key)}
+
+    def keys(self) -> list[str]:
+        """Return the name of every key of this trader that exists, sorted; from the indexes, without a scan."""
+        k = self._keys
+        names = [
+            *(k.prefix + name for name, count in self._reader.sizes().items() if count),
+            *(k.order(member) for member in self._reader.members(k.orders)),
+            *(k.position(member) for member in self._reader.members(k.positions)),
+            *(k.account(member) for member in self._reader.members(k.accounts)),
+            *(f"{key}{{{n}}}" for key, count in self._reader.hash(k.lives).items() for n in range(1, int(count) + 1)),
+        ]
+        if self._reader.fence() is not None:
+            names += [k.log, k.schema, k.writer]
+        return sorted(names)

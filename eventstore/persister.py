@@ -1,0 +1,329 @@
+"""The life of one writer: connect, claim, run, wait, close. Knows commands and the server, but no trading verb."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+from workers.backlog import Backlog, Full, Shut
+from workers.batch import BatchFormer
+from workers.sink import Unavailable
+from workers.watermark import Mark
+from workers.writer import Writer
+
+from eventstore import commands as c
+from eventstore.config import CacheDatabaseConfig, default_directory
+from eventstore.errors import BacklogFull, Closed, ConfigError, SyncTimeout, WriterFailed
+from eventstore.keys import Keys
+from eventstore.model.identifiers import TraderId
+from eventstore import schema
+from eventstore.storage.appender import Accepted, Appender, Batch, Claim, Entry, claim
+from eventstore.storage.connect import connect, default_client_name, redact, server_facts
+from eventstore.storage.embedded import EmbeddedServer
+from eventstore.storage.faults import translated
+from eventstore.storage.reader import Reader
+
+READ_RETRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Where a writer stands. Reading it costs no I/O.
+
+    `waiting` commands are in the backlog, `in_doubt` ones were taken from it and are not confirmed yet.
+    """
+
+    epoch: int
+    applied: int
+    waiting: int
+    in_doubt: int
+    batches: int
+    blocked: int
+    refused: int
+    retries: int
+    health: str
+    reason: str | None
+
+
+class Persister:
+    """Writes the commands of one trader behind the caller's back, in order, each of them once.
+
+    Raises, when it is made
+    -----------------------
+    StorageError
+        If the server can not be reached, refuses, or holds a log that is not whole.
+    ConfigError
+        If the server may evict keys and that was not allowed.
+    EmbeddedServerError
+        If the embedded server can not be started.
+    """
+
+    def __init__(self, trader_id: TraderId, config: CacheDatabaseConfig, logger: Any) -> None:
+        self.keys = Keys(trader_id)
+        self.config = config
+        self._log = logger
+        self._server: EmbeddedServer | None = None
+        self._retries = 0
+        self.log_failures = 0
+        """Log lines that the logger did not take."""
+        self._health = "healthy"
+        self._reason: str | None = None
+        self._not_written: int | None = None
+        self._pid = os.getpid()
+        url = config.url
+        if url is None:
+            self._server = EmbeddedServer.open(config.directory or default_directory())
+            url = self._server.url
+        self.url = redact(url)
+        try:
+            self._start(url, trader_id)
+        except BaseException:
+            if self._server is not None:
+                self._server.close()
+            raise
+
+    def _start(self, url: str, trader_id: TraderId) -> None:
+        config, keys = self.config, self.keys
+        name = default_client_name(trader_id, "reader")
+        self._read_client = connect(url, config.timeout_s, name, READ_RETRIES)
+        self._write_client = connect(url, config.timeout_s, default_client_name(trader_id, "writer"))
+        self.reader = Reader(self._read_client, keys)
+        self._refuse_eviction()
+        owner = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "instance": str(uuid.uuid4()),
+            "library": importlib.metadata.version("eventstore"),
+            "python": platform.python_version(),
+        }
+        claimed = claim(self._write_client, keys, json.dumps(owner), time.time_ns() // 1_000_000)
+        self.epoch = claimed.epoch
+        with translated("publish the schema"):
+            pipeline = self._write_client.pipeline(transaction=False)
+            for field, fields in (schema.describe() | c.describe()).items():
+                pipeline.hsetnx(keys.schema, field, fields)
+            pipeline.execute()
+        self._backlog: Backlog[Accepted | Mark] = Backlog(
+            config.backlog_count_max, config.backlog_bytes_max, config.on_full, config.block_timeout_s
+        )
+        self._writer: Writer[Accepted, Entry, Batch] = Writer(
+            self._backlog,
+            Appender(self._write_client, keys, claimed),
+            BatchFormer(config.batch_count_max, config.batch_bytes_max, config.linger_ms / 1000),
+            self,
+            claimed.position,
+            name=f"eventstore-writer-{trader_id}",
+            last_words=self._last_words,
+        )
+        self.put = self._backlog.put
+        """The backlog's `put`, for the verbs that a node calls all the time."""
+        self._first_position = claimed.position
+        self._report_claim(claimed)
+        self._backlog.put(self._opened(owner, claimed))
+        self._writer.start()
+
+    def _refuse_eviction(self) -> None:
+        policy = str(server_facts(self._read_client).get("maxmemory_policy", "noeviction"))
+        if policy != "noeviction" and not self.config.allow_eviction:
+            raise ConfigError(
+                f"the server at {self.url} may evict keys (maxmemory-policy {policy}): an evicted view is lost state. "
+                "Set maxmemory-policy noeviction there, or allow_eviction=True here"
+            )
+
+    def _report_claim(self, claimed: Claim) -> None:
+        if claimed.owner_before:
+            self._log.info(
+                "took over the log",
+                position=claimed.position,
+                epoch=claimed.epoch,
+                owner_before=claimed.owner_before,
+                claimed_before_ms=claimed.claimed_before_ms,
+            )
+        else:
+            self._log.info("opened a new log", namespace=self.keys.namespace, epoch=claimed.epoch)
+
+    def _opened(self, owner: dict[str, Any], claimed: Claim) -> Accepted:
+        settings = {name: value for name, value in asdict(self.config).items() if name not in ("url", "directory")}
+        about = owner | {
+            "url": self.url,
+            "config": {name: value for name, value in settings.items() if value is not None},
+            "owner_before": claimed.owner_before,
+        }
+        return ("open", self.keys.namespace, time.time_ns(), c.Opened, (claimed.epoch, about))
+
+    def _last_words(self) -> Accepted:
+        counts = {"commands": self._writer.taken - self._first_position, "batches": self._writer.batches}
+        return ("close", self.keys.namespace, time.time_ns(), c.ClosedWell, (self.epoch, counts))
+
+    # -- Accepting ---------------------------------------------------------------------------------------------
+
+    def accept(
+        self, operation: str, key: str, make: Callable[..., c.Command], arguments: tuple[Any, ...], size: int = 0
+    ) -> None:
+        """Put a call in the backlog.
+
+        Raises
+        ------
+        BacklogFull
+            If there is no room: nothing was accepted.
+        Closed
+            If the database was closed.
+        WriterFailed
+            If the writer has ended because of a fatal error.
+        """
+        item: Accepted = (operation, key, time.time_ns(), make, arguments)
+        try:
+            if size:
+                self._backlog.put_sized(item, size)
+            else:
+                self._backlog.put(item)
+        except (Full, Shut) as error:
+            raise self.refusal(error, operation, key) from error
+
+    def refusal(self, error: Full | Shut, operation: str, key: str) -> Exception:
+        """Return the error to raise for a call that the backlog did not take."""
+        if isinstance(error, Full):
+            return BacklogFull(
+                f"{operation} {key}: not accepted, {error}. The server is slower than the node, or away: see the log; "
+                "raise backlog_count_max or block_timeout_s if this is expected"
+            )
+        failure = self._writer.applied.failure
+        if failure is not None:
+            return self._failed(failure, f"{operation} {key}: not accepted")
+        return Closed(f"{operation} {key}: not accepted, {error}")
+
+    def _failed(self, failure: BaseException, what: str) -> WriterFailed:
+        failed = WriterFailed(f"{what}, the writer has stopped: {failure}")
+        failed.__cause__ = failure
+        return failed
+
+    # -- Waiting -----------------------------------------------------------------------------------------------
+
+    def sync(self, timeout_s: float) -> int:
+        """Wait until everything accepted before the call is applied; return the last position of it.
+
+        Raises
+        ------
+        SyncTimeout
+            If it was not within `timeout_s` seconds; it stays accepted.
+        WriterFailed
+            If the writer has ended because of a fatal error.
+        Closed
+            If the database was closed before.
+        """
+        writer = self._writer
+        self._refuse_child("sync")
+        deadline = time.monotonic() + timeout_s
+        mark = Mark()
+        self._backlog.put_always(mark)
+        if writer.applied.failure is not None:
+            raise self._failed(writer.applied.failure, "sync")
+        if not writer.alive:
+            return writer.applied.position
+        try:
+            known = mark.wait(timeout_s)
+            if known and writer.applied.wait_until(mark.position, deadline - time.monotonic()):
+                return mark.position
+        except Exception as failure:
+            raise self._failed(failure, "sync") from failure
+        raise SyncTimeout(
+            f"sync: not applied within {timeout_s} s: {len(self._backlog)} commands wait and {writer.in_doubt} are in "
+            f"doubt ({self._reason or 'the server is slow'}); they will be written, see the log"
+        )
+
+    def close(self, timeout_s: float) -> int:
+        """Write what was accepted, end the writer, and return how many commands were not written."""
+        if self._not_written is not None or self._pid != os.getpid():
+            return self._not_written or 0
+        self._backlog.close("the database is closed")
+        writer = self._writer
+        if not writer.join(timeout_s):
+            writer.abandon()
+            writer.join(self.config.timeout_s + 1)
+        waiting = sum(not isinstance(item, Mark) for item in self._backlog.waiting())
+        self._not_written = waiting + writer.in_doubt
+        if self._not_written:
+            self._log.error(
+                "closed with commands not written",
+                not_written=self._not_written,
+                in_doubt=writer.in_doubt,
+                applied=writer.applied.position,
+                reason=self._reason,
+            )
+        else:
+            self._log.info("closed", position=writer.applied.position, epoch=self.epoch)
+        self._read_client.close()
+        self._write_client.close()
+        if self._server is not None:
+            self._server.close()
+        return self._not_written
+
+    def _refuse_child(self, operation: str) -> None:
+        if self._pid != os.getpid():
+            raise Closed(f"{operation}: this database was opened by process {self._pid}; open one of your own")
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._not_written is not None
+
+    def stats(self) -> Stats:
+        """Return where the writer stands."""
+        writer, backlog = self._writer, self._backlog
+        return Stats(
+            epoch=self.epoch,
+            applied=writer.applied.position,
+            waiting=len(backlog),
+            in_doubt=writer.in_doubt,
+            batches=writer.batches,
+            blocked=backlog.blocked,
+            refused=backlog.refused,
+            retries=self._retries,
+            health=self._health,
+            reason=self._reason,
+        )
+
+    # -- What the writer tells, on its thread --------------------------------------------------------------------
+
+    def _say(self, level: str, event: str, **values: Any) -> None:
+        try:
+            getattr(self._log, level)(event, **values)
+        except Exception:  # noqa: BLE001 - a host's broken logger must not end the writer
+            self.log_failures += 1
+
+    def retrying(self, error: Unavailable, attempt: int, wait_s: float, waiting: int) -> None:
+        """See `workers.writer.Listener`."""
+        self._retries += 1
+        self._health, self._reason = "degraded", str(error.cause)
+        self._say(
+            "error" if error.held else "warning",
+            "the server is not available",
+            error=str(error.cause),
+            attempt=attempt,
+            wait_s=round(wait_s, 3),
+            batches=waiting,
+        )
+
+    def recovered(self, attempts: int) -> None:
+        """See `workers.writer.Listener`."""
+        self._health, self._reason = "healthy", None
+        self._say("info", "the server is back", attempts=attempts)
+
+    def failed(self, error: BaseException) -> None:
+        """See `workers.writer.Listener`."""
+        self._health, self._reason = "failed", str(error)
+        self._say("critical", "the writer has stopped", error=str(error), kind=type(error).__name__)
+
+
+def default_logger(trader_id: TraderId) -> Any:
+    """The logger of a database that was given none."""
+    return structlog.get_logger("eventstore").bind(trader_id=str(trader_id))

@@ -1,0 +1,284 @@
+"""Commands to view operations. Pure: no I/O, no clock, no state.
+
+`project` turns each command into calls on a `Target`. The appender is one (it merges and sends them), `MemoryViews` is
+another: both get the same calls, so folding the log in memory gives what the views at the server have to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from eventstore import commands as c
+from eventstore.keys import Keys
+from eventstore.model.enums import OrderStatus
+
+AMENDED = "amended"
+BASIS = "basis"
+
+
+class Target(Protocol):
+    """What a view can be asked to do. A batch of calls is applied in their order."""
+
+    def hset(self, key: str, field: str, value: bytes | str) -> None:
+        """Set a field of a hash."""
+
+    def hdel(self, key: str, field: str) -> None:
+        """Delete a field of a hash."""
+
+    def sadd(self, key: str, member: str) -> None:
+        """Add a member to a set."""
+
+    def srem(self, key: str, member: str) -> None:
+        """Remove a member from a set."""
+
+    def retire(self, key: str, lives: str) -> None:
+        """If the hash `key` exists, keep it as ``key{n}``, and count `n` up in the hash `lives` under `key`."""
+
+    def drop(self, key: str, lives: str) -> None:
+        """Delete the hash `key` and every earlier life of it."""
+
+    def wipe(self) -> None:
+        """Delete every view and the log."""
+
+
+OPEN = frozenset(
+    {
+        OrderStatus.ACCEPTED,
+        OrderStatus.TRIGGERED,
+        OrderStatus.PENDING_UPDATE,
+        OrderStatus.PENDING_CANCEL,
+        OrderStatus.PARTIALLY_FILLED,
+    }
+)
+CLOSED = frozenset(
+    {OrderStatus.DENIED, OrderStatus.REJECTED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.FILLED}
+)
+INFLIGHT = frozenset({OrderStatus.SUBMITTED, OrderStatus.PENDING_UPDATE, OrderStatus.PENDING_CANCEL})
+
+
+def project(keys: Keys, command: c.Command, target: Target) -> None:
+    """Apply `command` to `target`, under the names of `keys`."""
+    _PROJECTIONS[command.__class__](keys, command, target)
+
+
+def _nothing(keys: Keys, command: Any, target: Target) -> None:
+    pass
+
+
+def _flushed(keys: Keys, command: c.Flushed, target: Target) -> None:
+    target.wipe()
+
+
+def _heartbeat(keys: Keys, command: c.Heartbeat, target: Target) -> None:
+    target.hset(keys.heartbeat, "timestamp", str(command.timestamp))
+
+
+def _add(keys: Keys, command: c.Add, target: Target) -> None:
+    target.hset(keys.general, command.key, command.value)
+
+
+def _add_currency(keys: Keys, command: c.AddCurrency, target: Target) -> None:
+    target.hset(keys.currencies, command.code, command.record)
+
+
+def _add_instrument(keys: Keys, command: c.AddInstrument, target: Target) -> None:
+    target.hset(keys.instruments, command.instrument_id, command.record)
+
+
+def _add_synthetic(keys: Keys, command: c.AddSynthetic, target: Target) -> None:
+    target.hset(keys.synthetics, command.instrument_id, command.record)
+
+
+def _events(key: str, version: int, events: list[bytes], target: Target) -> None:
+    for record in events:
+        target.hset(key, str(version), record)
+        version += 1
+
+
+def _write_account(keys: Keys, command: c.WriteAccount, target: Target) -> None:
+    key = keys.account(command.account_id)
+    if command.version == 0:
+        target.retire(key, keys.lives)
+        target.sadd(keys.accounts, command.account_id)
+    _events(key, command.version, command.events, target)
+
+
+def _delete_account_event(keys: Keys, command: c.DeleteAccountEvent, target: Target) -> None:
+    target.hdel(keys.account(command.account_id), str(command.version))
+
+
+def _membership(keys: Keys, order_id: str, status: int, emulated: bool, target: Target) -> None:
+    # An order that the node emulates is not at the venue: neither open nor in flight.
+    (target.sadd if status in CLOSED else target.srem)(keys.orders_closed, order_id)
+    (target.sadd if status in OPEN and not emulated else target.srem)(keys.orders_open, order_id)
+    (target.sadd if status in INFLIGHT and not emulated else target.srem)(keys.orders_inflight, order_id)
+    (target.sadd if status == OrderStatus.EMULATED else target.srem)(keys.orders_emulated, order_id)
+
+
+def _add_order(keys: Keys, command: c.AddOrder, target: Target) -> None:
+    order_id = command.order_id
+    key = keys.order(order_id)
+    if command.version == 0:
+        target.retire(key, keys.lives)
+        target.sadd(keys.orders, order_id)
+    else:
+        target.hdel(key, AMENDED)  # transformed: what was set on the order it was before is gone
+    _events(key, command.version, command.events, target)
+    _membership(keys, order_id, command.status, command.emulated, target)
+    if command.position_id is not None:
+        target.hset(keys.index_order_position, order_id, command.position_id)
+    if command.client_id is not None:
+        target.hset(keys.index_order_client, order_id, command.client_id)
+
+
+def _update_order(keys: Keys, command: c.UpdateOrder, target: Target) -> None:
+    order_id = command.order_id
+    key = keys.order(order_id)
+    _events(key, command.version, command.events, target)
+    if command.amended is not None:
+        target.hset(key, AMENDED, command.amended)
+    _membership(keys, order_id, command.status, command.emulated, target)
+
+
+def _delete_order(keys: Keys, command: c.DeleteOrder, target: Target) -> None:
+    order_id = command.order_id
+    target.drop(keys.order(order_id), keys.lives)
+    for members in (keys.orders, keys.orders_open, keys.orders_closed, keys.orders_inflight, keys.orders_emulated):
+        target.srem(members, order_id)
+    for index in (
+        keys.index_order_position,
+        keys.index_order_client,
+        keys.index_venue_order_id,
+        keys.order_snapshots,
+    ):
+        target.hdel(index, order_id)
+
+
+def _write_position(keys: Keys, command: c.WritePosition, target: Target) -> None:
+    position_id = command.position_id
+    key = keys.position(position_id)
+    if command.basis is not None:
+        target.retire(key, keys.lives)
+        target.sadd(keys.positions, position_id)
+        target.hset(key, BASIS, command.basis)
+    _events(key, command.version, command.events, target)
+    (target.sadd if command.is_open else target.srem)(keys.positions_open, position_id)
+    (target.srem if command.is_open else target.sadd)(keys.positions_closed, position_id)
+
+
+def _delete_position(keys: Keys, command: c.DeletePosition, target: Target) -> None:
+    target.drop(keys.position(command.position_id), keys.lives)
+    for members in (keys.positions, keys.positions_open, keys.positions_closed):
+        target.srem(members, command.position_id)
+    target.hdel(keys.position_snapshots, command.position_id)
+
+
+def _snapshot_order(keys: Keys, command: c.SnapshotOrder, target: Target) -> None:
+    target.hset(keys.order_snapshots, command.order_id, command.record)
+    if command.amended is not None:
+        target.hset(keys.order(command.order_id), AMENDED, command.amended)
+
+
+def _snapshot_position(keys: Keys, command: c.SnapshotPosition, target: Target) -> None:
+    target.hset(keys.position_snapshots, command.position_id, command.record)
+
+
+def _index_order_position(keys: Keys, command: c.IndexOrderPosition, target: Target) -> None:
+    target.hset(keys.index_order_position, command.order_id, command.position_id)
+
+
+def _index_venue_order_id(keys: Keys, command: c.IndexVenueOrderId, target: Target) -> None:
+    target.hset(keys.index_venue_order_id, command.order_id, command.venue_order_id)
+
+
+def _update_actor(keys: Keys, command: c.UpdateActor, target: Target) -> None:
+    target.hset(keys.actors, command.component_id, command.state)
+
+
+def _delete_actor(keys: Keys, command: c.DeleteActor, target: Target) -> None:
+    target.hdel(keys.actors, command.component_id)
+
+
+def _update_strategy(keys: Keys, command: c.UpdateStrategy, target: Target) -> None:
+    target.hset(keys.strategies, command.strategy_id, command.state)
+
+
+def _delete_strategy(keys: Keys, command: c.DeleteStrategy, target: Target) -> None:
+    target.hdel(keys.strategies, command.strategy_id)
+
+
+_PROJECTIONS: dict[type[c.Command], Callable[[Keys, Any, Target], None]] = {
+    c.Opened: _nothing,
+    c.ClosedWell: _nothing,
+    c.Quarantined: _nothing,
+    c.Flushed: _flushed,
+    c.Heartbeat: _heartbeat,
+    c.Add: _add,
+    c.AddCurrency: _add_currency,
+    c.AddInstrument: _add_instrument,
+    c.AddSynthetic: _add_synthetic,
+    c.WriteAccount: _write_account,
+    c.DeleteAccountEvent: _delete_account_event,
+    c.AddOrder: _add_order,
+    c.UpdateOrder: _update_order,
+    c.DeleteOrder: _delete_order,
+    c.SnapshotOrder: _snapshot_order,
+    c.WritePosition: _write_position,
+    c.DeletePosition: _delete_position,
+    c.SnapshotPosition: _snapshot_position,
+    c.IndexOrderPosition: _index_order_position,
+    c.IndexVenueOrderId: _index_venue_order_id,
+    c.UpdateActor: _update_actor,
+    c.DeleteActor: _delete_actor,
+    c.UpdateStrategy: _update_strategy,
+    c.DeleteStrategy: _delete_strategy,
+}
+
+
+class MemoryViews:
+    """The views as plain dicts and sets: what folding the log gives. Independent of the script that does it in Redis."""
+
+    def __init__(self) -> None:
+        self.hashes: dict[str, dict[str, bytes]] = {}
+        self.sets: dict[str, set[str]] = {}
+
+    def hset(self, key: str, field: str, value: bytes | str) -> None:
+        self.hashes.setdefault(key, {})[field] = value if isinstance(value, bytes) else value.encode()
+
+    def hdel(self, key: str, field: str) -> None:
+        fields = self.hashes.get(key)
+        if fields is not None:
+            fields.pop(field, None)
+            if not fields:
+                del self.hashes[key]
+
+    def sadd(self, key: str, member: str) -> None:
+        self.sets.setdefault(key, set()).add(member)
+
+    def srem(self, key: str, member: str) -> None:
+        members = self.sets.get(key)
+        if members is not None:
+            members.discard(member)
+            if not members:
+                del self.sets[key]
+
+    def retire(self, key: str, lives: str) -> None:
+        fields = self.hashes.pop(key, None)
+        if fields is not None:
+            n = self._lives(key, lives) + 1
+            self.hashes[f"{key}{{{n}}}"] = fields
+            self.hset(lives, key, str(n))
+
+    def drop(self, key: str, lives: str) -> None:
+        for n in range(1, self._lives(key, lives) + 1):
+            self.hashes.pop(f"{key}{{{n}}}", None)
+        self.hashes.pop(key, None)
+        self.hdel(lives, key)
+
+    def wipe(self) -> None:
+        self.hashes.clear()
+        self.sets.clear()
+
+    def _lives(self, key: str, lives: str) -> int:
+        return int(self.hashes.get(lives, {}).get(key, b"0"))

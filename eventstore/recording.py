@@ -1,0 +1,333 @@
+"""Recorded sessions: the calls that a node's cache made on its database, one JSON object a line, played through the API.
+
+A recording has the events, not the live objects; `Player` keeps those as the node had them. Where a node changes an object
+without an event (NautilusTrader's emulator, matching and execution engines do), the rules here say what it did, and the
+recorded snapshots have the last word.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+from eventstore.errors import EventStoreError
+from eventstore.facade import CacheDatabase
+from eventstore.model.accounts import Account
+from eventstore.model.currency import Currency
+from eventstore.model.enums import LiquiditySide, OrderSide, OrderStatus, OrderType, TrailingOffsetType, TriggerType
+from eventstore.model.errors import ModelError
+from eventstore.model.events import (
+    ORDER_EVENTS,
+    AccountState,
+    OrderEmulated,
+    OrderEvent,
+    OrderFilled,
+    OrderInitialized,
+    OrderReleased,
+    OrderTriggered,
+    OrderUpdated,
+)
+from eventstore.model.identifiers import (
+    AccountId,
+    ClientId,
+    ClientOrderId,
+    ComponentId,
+    InstrumentId,
+    PositionId,
+    StrategyId,
+    TraderId,
+    VenueOrderId,
+)
+from eventstore.model.instrument import Instrument
+from eventstore.model.instruments import instrument_from_dict
+from eventstore.model.orders import Order
+from eventstore.model.positions import Position
+from eventstore.model.synthetic import SyntheticInstrument
+from eventstore.model.values import Money, Price
+
+Line = Mapping[str, Any]
+
+
+class RecordingError(EventStoreError, ValueError):
+    """A line of a recording that can not be played; the message names the file, the line and the call."""
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the calls of the recording at `path` (``.jsonl`` or ``.jsonl.gz``).
+
+    Raises
+    ------
+    RecordingError
+        If a line is no JSON object with a call.
+    """
+    source = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
+    with source as lines:
+        number = 0
+        try:
+            for number, text in enumerate(lines, 1):
+                if not text.strip():
+                    continue
+                line = json.loads(text)
+                if not isinstance(line, dict) or not isinstance(line.get("call"), str):
+                    raise RecordingError(f"{path} line {number}: not a JSON object with a 'call'")
+                yield line
+        except (OSError, EOFError, ValueError) as error:
+            if isinstance(error, RecordingError):
+                raise
+            raise RecordingError(f"{path} line {number + 1}: {error}") from error
+
+
+def read_final(path: Path) -> dict[str, Any]:
+    """Return the expected final state in the file at `path` (``NAME.final.json.gz``)."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as text:
+        final: dict[str, Any] = json.load(text)
+    return final
+
+
+def trader_of(path: Path) -> TraderId:
+    """Return the trader whose recording `path` is: the first one that an event names. Raises `RecordingError`."""
+    for line in read_lines(path):
+        trader_id = (line.get("event") or {}).get("trader_id")
+        if trader_id is not None:
+            return TraderId(trader_id)
+    raise RecordingError(f"{path}: no call names a trader; pass one")
+
+
+class _SavedState:
+    """An actor or strategy of which a recording has the saved state."""
+
+    def __init__(self, component_id: ComponentId, state: Mapping[str, Any]) -> None:
+        self.id = component_id
+        self._state = state
+
+    def save(self) -> dict[str, bytes]:
+        return {key: value.encode() if isinstance(value, str) else bytes(value) for key, value in self._state.items()}
+
+
+class Player:
+    """Plays recorded calls on `database`.
+
+    `prepare` does a node's work, keeping the live objects, and returns the database call that it then makes: so the call can be
+    timed by itself.
+    """
+
+    def __init__(self, database: CacheDatabase) -> None:
+        self._database = database
+        self._orders: dict[str, Order] = {}
+        self._positions: dict[str, Position] = {}
+        self._accounts: dict[str, Account] = {}
+        self._instruments: dict[str, Instrument] = {}
+
+    def prepare(self, line: Line) -> Callable[[], None]:
+        """Return the call that `line` records, ready to be made.
+
+        Raises
+        ------
+        RecordingError
+            If the call is not known, a field is missing, or its event does not fit what came before.
+        """
+        call = line["call"]
+        prepare = getattr(self, f"_{call}", None)
+        if prepare is None:
+            raise RecordingError(f"call {call!r:.60} is none of the database's")
+        try:
+            ready: Callable[[], None] = prepare(line)
+        except (KeyError, TypeError, ModelError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise RecordingError(f"{call}: {reason}") from error
+        return ready
+
+    # -- What is only passed on ----------------------------------------------------------------------------------
+
+    def _add(self, line: Line) -> Callable[[], None]:
+        value = bytes.fromhex(line["value"])
+        return lambda: self._database.add(line["key"], value)
+
+    def _add_currency(self, line: Line) -> Callable[[], None]:
+        currency = Currency.from_dict(line["currency"])
+        return lambda: self._database.add_currency(currency)
+
+    def _add_instrument(self, line: Line) -> Callable[[], None]:
+        instrument = instrument_from_dict(line["instrument"])
+        self._instruments[instrument.id] = instrument
+        return lambda: self._database.add_instrument(instrument)
+
+    def _add_synthetic(self, line: Line) -> Callable[[], None]:
+        synthetic = SyntheticInstrument.from_dict(line["synthetic"])
+        return lambda: self._database.add_synthetic(synthetic)
+
+    def _update_actor(self, line: Line) -> Callable[[], None]:
+        actor = _SavedState(ComponentId(line["actor_id"]), line["state"])
+        return lambda: self._database.update_actor(actor)
+
+    def _update_strategy(self, line: Line) -> Callable[[], None]:
+        strategy = _SavedState(StrategyId(line["strategy_id"]), line["state"])
+        return lambda: self._database.update_strategy(strategy)
+
+    def _index_venue_order_id(self, line: Line) -> Callable[[], None]:
+        ids = ClientOrderId(line["client_order_id"]), VenueOrderId(line["venue_order_id"])
+        return lambda: self._database.index_venue_order_id(*ids)
+
+    def _heartbeat(self, line: Line) -> Callable[[], None]:
+        timestamp = datetime.fromisoformat(line["timestamp"])
+        return lambda: self._database.heartbeat(timestamp)
+
+    def _flush(self, line: Line) -> Callable[[], None]:
+        return self._database.flush
+
+    def _delete_actor(self, line: Line) -> Callable[[], None]:
+        component_id = ComponentId(line["actor_id"])
+        return lambda: self._database.delete_actor(component_id)
+
+    def _delete_strategy(self, line: Line) -> Callable[[], None]:
+        strategy_id = StrategyId(line["strategy_id"])
+        return lambda: self._database.delete_strategy(strategy_id)
+
+    def _delete_order(self, line: Line) -> Callable[[], None]:
+        order_id = ClientOrderId(line["client_order_id"])
+        self._orders.pop(order_id, None)
+        return lambda: self._database.delete_order(order_id)
+
+    def _delete_position(self, line: Line) -> Callable[[], None]:
+        position_id = PositionId(line["position_id"])
+        self._positions.pop(position_id, None)
+        return lambda: self._database.delete_position(position_id)
+
+    def _delete_account_event(self, line: Line) -> Callable[[], None]:
+        account_id = AccountId(line["account_id"])
+        return lambda: self._database.delete_account_event(account_id, line["event_id"])
+
+    # -- Accounts and positions ----------------------------------------------------------------------------------
+
+    def _add_account(self, line: Line) -> Callable[[], None]:
+        account = Account.create(AccountState.from_dict(line["event"]))
+        self._accounts[account.id] = account
+        return lambda: self._database.add_account(account)
+
+    def _update_account(self, line: Line) -> Callable[[], None]:
+        event = AccountState.from_dict(line["event"])
+        account = self._accounts[event.account_id]
+        account.apply(event)
+        return lambda: self._database.update_account(account)
+
+    def _add_position(self, line: Line) -> Callable[[], None]:
+        fill = self._fill(line)
+        position = Position(self._instruments[fill.instrument_id], fill)
+        self._positions[position.id] = position
+        return lambda: self._database.add_position(position)
+
+    def _update_position(self, line: Line) -> Callable[[], None]:
+        position = self._positions[line["position_id"]]
+        position.apply(self._fill(line))
+        return lambda: self._database.update_position(position)
+
+    @staticmethod
+    def _fill(line: Line) -> OrderFilled:
+        fill = OrderFilled.from_dict(line["event"])
+        position_id = PositionId(line["position_id"])
+        # On a netting venue the fill may name the position that the venue had in mind.
+        return fill if fill.position_id == position_id else fill.replace(position_id=position_id)
+
+    def _snapshot_position_state(self, line: Line) -> Callable[[], None]:
+        position = self._positions[line["position"]["position_id"]]
+        text = line.get("unrealized_pnl")
+        pnl = None if text is None else Money.from_str(text)
+        return lambda: self._database.snapshot_position_state(position, line["ts_snapshot"], pnl)
+
+    # -- Orders --------------------------------------------------------------------------------------------------
+
+    def _add_order(self, line: Line) -> Callable[[], None]:
+        init = OrderInitialized.from_dict(line["event"])
+        before = self._orders.get(init.client_order_id)
+        order = Order.create(init) if before is None else before.transform(init)
+        if before is not None:
+            _mark_transformed(before, order)
+        self._orders[init.client_order_id] = order
+        position_id = None if line.get("position_id") is None else PositionId(line["position_id"])
+        client_id = None if line.get("client_id") is None else ClientId(line["client_id"])
+        return lambda: self._database.add_order(order, position_id, client_id)
+
+    def _update_order(self, line: Line) -> Callable[[], None]:
+        values = line["event"]
+        event = ORDER_EVENTS[values["type"]].from_dict(values)
+        order = self._orders[event.client_order_id]
+        order.apply(event)
+        self._imply(order, event)
+        return lambda: self._database.update_order(order)
+
+    def _index_order_position(self, line: Line) -> Callable[[], None]:
+        order_id, position_id = ClientOrderId(line["client_order_id"]), PositionId(line["position_id"])
+        order = self._orders.get(order_id)
+        if order is not None and order.position_id is None:
+            order.position_id = position_id  # the node's cache notes it on the order too
+        return lambda: self._database.index_order_position(order_id, position_id)
+
+    def _snapshot_order_state(self, line: Line) -> Callable[[], None]:
+        order = self._orders[line["order"]["client_order_id"]]
+        order.amend_from_dict(line["order"])
+        return lambda: self._database.snapshot_order_state(order)
+
+    def _imply(self, order: Order, event: OrderEvent) -> None:
+        if isinstance(event, OrderUpdated):
+            self._activate(order, event)
+        elif isinstance(event, OrderTriggered):
+            order.liquidity_side = _side_when_triggered(order)
+
+    def _activate(self, order: Order, event: OrderUpdated) -> None:
+        """Set the activation price of a trailing stop that started without: the market's at its first update."""
+        init = order.init_event
+        if (
+            init.trailing_offset is None
+            or init.trigger_type is not TriggerType.BID_ASK
+            or init.trigger_price is not None
+            or event.trigger_price is None
+            or getattr(order, "activation_price", None) is not None
+        ):
+            return
+        instrument = self._instruments.get(order.instrument_id)
+        if instrument is not None:
+            price = _market_price(init, event.trigger_price, instrument)
+            if price is not None:
+                order.amend({"activation_price": price})
+
+
+def _mark_transformed(before: Order, order: Order) -> None:
+    """An emulated order that turns into a limit order is marked with the liquidity that it will make or take."""
+    if order.order_type is not OrderType.LIMIT or getattr(before, "trigger_price", None) is None:
+        return
+    emulated = any(isinstance(event, OrderEmulated) for event in before._events)
+    order.liquidity_side = _side_when_triggered(before) if emulated else LiquiditySide.TAKER
+
+
+def _side_when_triggered(order: Any) -> LiquiditySide:
+    price, trigger = order.price, order.trigger_price
+    if price is None or trigger is None:
+        return LiquiditySide.TAKER
+    behind = trigger > price if order.side is OrderSide.BUY else trigger < price
+    return LiquiditySide.MAKER if behind else LiquiditySide.TAKER
+
+
+def _market_price(init: OrderInitialized, trigger: Price, instrument: Instrument) -> Price | None:
+    """Return the market price from which `trigger` is the trailing offset away, or None if that can not be told."""
+    offset = Decimal(init.trailing_offset or 0)
+    sign = -1 if init.order_side is OrderSide.BUY else 1
+    precision = instrument.price_precision
+    if init.trailing_offset_type is TrailingOffsetType.PRICE:
+        return Price(trigger + sign * offset, precision)
+    if init.trailing_offset_type is TrailingOffsetType.TICKS:
+        return Price(trigger + sign * offset * instrument.price_increment, precision)
+    if init.trailing_offset_type is not TrailingOffsetType.BASIS_POINTS:
+        return None
+    ratio = offset / 10_000
+    tick = Decimal(1).scaleb(-precision)
+    guess = (trigger / (1 - sign * ratio)).quantize(tick)
+    for distance in (0, 1, -1, 2, -2):
+        price = guess + distance * tick
+        if (price - sign * price * ratio).quantize(tick, rounding=ROUND_HALF_UP) == trigger:
+            return Price(price, precision)
+    return None

@@ -1,0 +1,141 @@
+"""What a record's type tag means, and the names of its fields. Pure: no I/O.
+
+The numbers are in every log that has such a record: they never change and are never given again. The field names of each
+(tag, version) are stored once beside the log, so any language can read it.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from eventstore.model import enums
+from eventstore.model import events as e
+from eventstore.model import instruments as i
+from eventstore.model.currency import Currency
+from eventstore.model.enums import OrderType
+from eventstore.model.errors import ModelError
+from eventstore.model.position_basis import PositionBasis
+from eventstore.model.record import Record
+from eventstore.model.synthetic import SyntheticInstrument
+
+VERSION = 1
+
+TYPES: dict[int, type[Record]] = {
+    1: Currency,
+    2: e.AccountState,
+    3: PositionBasis,
+    10: e.OrderInitialized,
+    11: e.OrderDenied,
+    12: e.OrderEmulated,
+    13: e.OrderReleased,
+    14: e.OrderSubmitted,
+    15: e.OrderAccepted,
+    16: e.OrderRejected,
+    17: e.OrderCanceled,
+    18: e.OrderExpired,
+    19: e.OrderTriggered,
+    20: e.OrderPendingUpdate,
+    21: e.OrderPendingCancel,
+    22: e.OrderModifyRejected,
+    23: e.OrderCancelRejected,
+    24: e.OrderUpdated,
+    25: e.OrderFilled,
+    50: i.CurrencyPair,
+    51: i.Equity,
+    52: i.FuturesContract,
+    53: i.FuturesSpread,
+    54: i.OptionContract,
+    55: i.OptionSpread,
+    56: i.CryptoPerpetual,
+    57: i.CryptoFuture,
+    58: i.CryptoOption,
+    59: i.Cfd,
+    60: i.Commodity,
+    61: i.IndexInstrument,
+    62: i.BinaryOption,
+    63: i.BettingInstrument,
+    64: SyntheticInstrument,
+}
+TAGS: dict[type[Record], int] = {kind: tag for tag, kind in TYPES.items()}
+
+STATE_TAG = 100
+POSITION_SNAPSHOT_TAG = 110
+_ORDER_SNAPSHOT_BASE = 110  # tag of an order's snapshot: this and the number of its type
+
+_HEAD = "trader_id strategy_id instrument_id client_order_id venue_order_id position_id account_id last_trade_id type side quantity"
+_FILLS = "filled_qty liquidity_side avg_px slippage commissions"
+_LINKS = "contingency_type order_list_id linked_order_ids parent_order_id"
+_EXEC = "exec_algorithm_id exec_algorithm_params exec_spawn_id tags init_id ts_init ts_last"
+_FLAGS = "is_reduce_only is_quote_quantity"
+_EMULATION = "emulation_trigger trigger_instrument_id"
+_TRIGGERED = f"expire_time_ns time_in_force {_FILLS} status {_FLAGS} {_EMULATION} {_LINKS} {_EXEC}"
+_LIMITED = (
+    f"expire_time_ns time_in_force {_FILLS} status is_post_only {_FLAGS} display_qty {_EMULATION} {_LINKS} {_EXEC}"
+)
+
+# The names of a snapshot's values, which are NautilusTrader's keys of a `to_dict()`.
+_SNAPSHOTS: dict[int, str] = {
+    POSITION_SNAPSHOT_TAG: (
+        "position_id trader_id strategy_id instrument_id account_id opening_order_id closing_order_id entry side signed_qty "
+        "quantity peak_qty ts_init ts_opened ts_last ts_closed duration_ns avg_px_open avg_px_close quote_currency "
+        "base_currency settlement_currency commissions realized_return realized_pnl ts_snapshot unrealized_pnl"
+    ),
+    _ORDER_SNAPSHOT_BASE + OrderType.MARKET: (
+        f"{_HEAD} time_in_force {_FLAGS} {_FILLS} emulation_trigger status {_LINKS} {_EXEC}"
+    ),
+    _ORDER_SNAPSHOT_BASE + OrderType.LIMIT: (
+        f"{_HEAD} price time_in_force expire_time_ns {_FILLS} status is_post_only {_FLAGS} display_qty {_EMULATION} "
+        f"{_LINKS} {_EXEC}"
+    ),
+    _ORDER_SNAPSHOT_BASE + OrderType.STOP_MARKET: f"{_HEAD} trigger_price trigger_type {_TRIGGERED}",
+    _ORDER_SNAPSHOT_BASE + OrderType.STOP_LIMIT: f"{_HEAD} price trigger_price trigger_type {_LIMITED}",
+    _ORDER_SNAPSHOT_BASE + OrderType.MARKET_TO_LIMIT: (
+        f"{_HEAD} price time_in_force expire_time_ns {_FLAGS} display_qty {_FILLS} status {_LINKS} {_EXEC}"
+    ),
+    _ORDER_SNAPSHOT_BASE + OrderType.MARKET_IF_TOUCHED: f"{_HEAD} trigger_price trigger_type {_TRIGGERED}",
+    _ORDER_SNAPSHOT_BASE + OrderType.LIMIT_IF_TOUCHED: f"{_HEAD} price trigger_price trigger_type {_LIMITED}",
+    _ORDER_SNAPSHOT_BASE + OrderType.TRAILING_STOP_MARKET: (
+        f"{_HEAD} activation_price trigger_price trigger_type trailing_offset trailing_offset_type {_TRIGGERED}"
+    ),
+    _ORDER_SNAPSHOT_BASE + OrderType.TRAILING_STOP_LIMIT: (
+        f"{_HEAD} price activation_price trigger_price trigger_type limit_offset trailing_offset trailing_offset_type {_LIMITED}"
+    ),
+}
+SNAPSHOTS: dict[int, tuple[str, ...]] = {tag: tuple(names.split()) for tag, names in _SNAPSHOTS.items()}
+
+
+def snapshot_tag(values: Mapping[str, Any]) -> int:
+    """Return the tag of the snapshot of an order or position with this `to_dict()`.
+
+    Raises
+    ------
+    ModelError
+        If it is neither's.
+    """
+    if "ts_snapshot" in values:
+        return POSITION_SNAPSHOT_TAG
+    try:
+        return _ORDER_SNAPSHOT_BASE + OrderType[values["type"]]
+    except KeyError:
+        raise ModelError(f"not the state of an order: its type is {values.get('type')!r:.40}") from None
+
+
+def describe() -> dict[str, str]:
+    """Return what is stored beside the log for other readers: ``<kind>:<number>:<version>`` → JSON.
+
+    ``record`` and ``snapshot`` say the names of the fields, ``enum`` the names of an enumeration's numbers.
+    """
+    shown: dict[str, Any] = {
+        f"record:{tag}:{VERSION}": {"name": kind.__name__, "fields": kind._fields} for tag, kind in TYPES.items()
+    }
+    shown[f"record:{STATE_TAG}:{VERSION}"] = {"name": "ComponentState", "fields": ["state"]}
+    shown |= {f"snapshot:{tag}:{VERSION}": {"fields": names} for tag, names in SNAPSHOTS.items()}
+    shown |= {
+        f"enum:{name}:{VERSION}": {item.name: item.value for item in kind}
+        for name, kind in vars(enums).items()
+        if isinstance(kind, enum.EnumMeta) and kind is not enum.IntEnum
+    }
+    return {field: json.dumps(value) for field, value in shown.items()}

@@ -1,0 +1,213 @@
+"""The backlog: a bounded FIFO between the threads that call and the one that writes.
+
+Putting is what a caller pays for, so it takes no lock: one comparison, one `deque.append`. It may be called from any thread, from a
+signal handler and from ``__del__``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+OnFull = Literal["block", "raise"]
+
+
+class Full(Exception):
+    """The backlog is at its bound and there was no room in time."""
+
+
+class Shut(Exception):
+    """The backlog takes no more items; the argument says why."""
+
+
+class _Sized(Generic[T]):
+    """An item that counts in bytes."""
+
+    __slots__ = ("item", "size")
+
+    def __init__(self, item: T, size: int) -> None:
+        self.item = item
+        self.size = size
+
+
+class Backlog(Generic[T]):
+    """A bounded FIFO.
+
+    Parameters
+    ----------
+    count_max : int
+        Items that may wait.
+    bytes_max : int
+        Bytes that items put with `put_sized` may hold together. The others are bounded by `count_max` alone.
+    on_full : "block" or "raise"
+        Whether `put` waits for room, which is made when half is drained, or raises at once.
+    block_timeout_s : float
+        How long `put` waits, in seconds.
+    """
+
+    def __init__(self, count_max: int, bytes_max: int, on_full: OnFull = "block", block_timeout_s: float = 5.0) -> None:
+        self.count_max = count_max
+        self.bytes_max = bytes_max
+        self.on_full = on_full
+        self.block_timeout_s = block_timeout_s
+        self.blocked = 0
+        """How often a caller had to wait."""
+        self.refused = 0
+        """How often a caller was refused."""
+        self._queue: deque[T | _Sized[T]] = deque()
+        # The one number `put` compares with: the bound, or 0 while there is a reason to look closer.
+        self._limit = count_max
+        self._bytes = 0
+        self._room = threading.Condition(threading.Lock())
+        self._waiting = 0
+        self._reason: str | None = None
+        self._consumer: int | None = None
+        # Whether the consumer sleeps or the backlog is closed: then a `put` has more to do than to append.
+        self._attention = False
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the sized items that wait."""
+        return self._bytes
+
+    @property
+    def closed(self) -> str | None:
+        """Why nothing more is taken, or None."""
+        return self._reason
+
+    def put(self, item: T) -> None:
+        """Append `item`.
+
+        Raises
+        ------
+        Full
+            If there is no room, after `block_timeout_s` where `on_full` is "block".
+        Shut
+            If the backlog was closed.
+        """
+        queue = self._queue
+        if len(queue) >= self._limit:
+            self._make_room(0)
+        queue.append(item)
+        if self._attention:
+            self._attend(item)
+
+    def put_sized(self, item: T, size: int) -> None:
+        """Append `item`, which holds `size` bytes. Raises as `put`."""
+        self._make_room(size)
+        sized = _Sized(item, size)
+        self._queue.append(sized)
+        if self._attention:
+            self._attend(sized)
+
+    def put_always(self, item: T) -> None:
+        """Append `item` whatever the bounds, also after `close`, and wake the consumer: for the owner's own marks."""
+        self._queue.append(item)
+        self.wake()
+
+    def _attend(self, item: T | _Sized[T]) -> None:
+        if self._reason is not None:
+            # Closed between the look at the limit and the append: the consumer may be gone. Either the item can be
+            # taken back, then it was never accepted, or the consumer has it.
+            try:
+                self._queue.remove(item)
+            except ValueError:
+                return
+            raise Shut(self._reason)
+        self.wake()
+
+    def _make_room(self, size: int) -> None:
+        with self._room:
+            if self._reason is None and not self._fits(size):
+                if self.on_full == "raise" or threading.get_ident() == self._consumer:
+                    self._refuse()
+                self.blocked += 1
+                self._wait_for_room(size)
+            if self._reason is not None:
+                raise Shut(self._reason)
+            self._bytes += size
+
+    def _wait_for_room(self, size: int) -> None:
+        deadline = time.monotonic() + self.block_timeout_s
+        self._waiting += 1
+        try:
+            while self._reason is None and not self._fits(size):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self._refuse()
+                self._room.wait(left)
+        finally:
+            self._waiting -= 1
+
+    def _fits(self, size: int) -> bool:
+        # A single item over the bound is let in when nothing else is sized: its own size was checked by the caller.
+        return len(self._queue) < self.count_max and (not self._bytes or self._bytes + size <= self.bytes_max)
+
+    def _refuse(self) -> None:
+        self.refused += 1
+        raise Full(
+            f"{len(self._queue)} of {self.count_max} commands and {self._bytes} of {self.bytes_max} bytes are waiting"
+        )
+
+    def take(self, count: int) -> list[T]:
+        """Remove and return up to `count` items, oldest first. For the one consuming thread."""
+        queue = self._queue
+        taken: list[T] = []
+        size = 0
+        for _ in range(min(count, len(queue))):
+            item = queue.popleft()
+            if isinstance(item, _Sized):
+                size += item.size
+                taken.append(item.item)
+            else:
+                taken.append(item)
+        if size or self._waiting:
+            with self._room:
+                self._bytes -= size
+                if len(queue) <= self.count_max // 2 and self._bytes <= self.bytes_max // 2:
+                    self._room.notify_all()
+        return taken
+
+    def waiting(self) -> list[T]:
+        """A copy of what is in, oldest first. For the consuming thread, once nothing more is taken."""
+        return [item.item if isinstance(item, _Sized) else item for item in list(self._queue)]
+
+    def wait(self) -> None:
+        """Wait until there is something to take, or until woken. For the consuming thread."""
+        self._consumer = threading.get_ident()
+        self._attention = True
+        if not self._queue:
+            self._gate.acquire()
+        self._attention = self._reason is not None
+
+    def linger(self, timeout_s: float) -> None:
+        """Let items come in for `timeout_s` seconds, or until woken, without callers having to do anything for it."""
+        self._gate.acquire(timeout=max(timeout_s, 0.0))
+
+    def wake(self) -> None:
+        """End the consumer's `wait` or `linger`."""
+        self._attention = self._reason is not None
+        try:
+            self._gate.release()
+        except RuntimeError:
+            pass  # it is awake, or another caller woke it
+
+    def close(self, reason: str) -> None:
+        """Refuse whatever is put from now on; what is in stays in. The first reason is kept."""
+        # No lock is needed to refuse: the next `put` looks closer because of the limit.
+        if self._reason is None:
+            self._reason = reason
+        self._limit = 0
+        self._attention = True
+        with self._room:
+            self._room.notify_all()
+        self.wake()

@@ -1,0 +1,223 @@
+"""The writer: one thread that drains the backlog into a sink, batch by batch, and never skips.
+
+Up to `inflight_max` batches are on their way at once. A batch is done when the sink says that it is applied; until then
+it is kept and, after a failure, sent again as it was, with everything behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from workers.backlog import Backlog
+from workers.batch import BatchFormer
+from workers.sink import Backoff, Sink, Unavailable
+from workers.watermark import Mark, Watermark
+
+Item = TypeVar("Item")
+Entry = TypeVar("Entry")
+Batch = TypeVar("Batch")
+
+# A thread that holds the interpreter for long makes every other thread late: the writer works in short slices and lets
+# go between them. Changing the interpreter's switch interval would be changing the host.
+SLICE = 32
+
+
+class Listener(Protocol):
+    """Told of what happens to the writer, on its thread. Must not raise."""
+
+    def retrying(self, error: Unavailable, attempt: int, wait_s: float, waiting: int) -> None:
+        """The sink is not available; it is tried again in `wait_s` seconds. `waiting` batches are in doubt."""
+
+    def recovered(self, attempts: int) -> None:
+        """The sink is back after so many attempts."""
+
+    def failed(self, error: BaseException) -> None:
+        """The writer has ended because of `error`."""
+
+
+class Writer(Generic[Item, Entry, Batch]):
+    """Drains `backlog` into `sink` from a thread of its own.
+
+    Parameters
+    ----------
+    position : int
+        The last position that is in the log already.
+    last_words : callable, optional
+        Called when the writer ends in order, with everything drained; what it returns is written last.
+    """
+
+    def __init__(
+        self,
+        backlog: Backlog[Item | Mark],
+        sink: Sink[Item, Entry, Batch],
+        former: BatchFormer[Entry],
+        listener: Listener,
+        position: int,
+        name: str,
+        inflight_max: int = 2,
+        last_words: Callable[[], Item] | None = None,
+        backoff: Backoff | None = None,
+        backoff_held: Backoff | None = None,
+    ) -> None:
+        self.applied = Watermark(position)
+        self.batches = 0
+        """Batches that were applied."""
+        self._backlog = backlog
+        self._sink = sink
+        self._former = former
+        self._listener = listener
+        self._inflight_max = inflight_max
+        self._last_words = last_words
+        self._backoff = backoff or Backoff(0.01, 2.0)
+        self._backoff_held = backoff_held or Backoff(0.5, 10.0)
+        self.taken = position
+        """The last position that was given to an entry."""
+        self._sealed = position  # the last position in a sealed batch
+        self._inflight: deque[tuple[Batch, int]] = deque()
+        self._abandoned = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def in_doubt(self) -> int:
+        """Entries that were taken from the backlog and are not confirmed."""
+        return self.taken - self.applied.position
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end of the thread, which comes when the backlog is closed and drained; return whether it ended."""
+        self._thread.join(max(timeout_s, 0.0))
+        return not self._thread.is_alive()
+
+    def abandon(self) -> None:
+        """End as soon as possible, leaving what is not written."""
+        self._abandoned.set()
+        self._backlog.wake()
+
+    # -- On the thread -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._drain()
+        except BaseException as error:
+            self._backlog.close(f"the writer failed: {error}")
+            self.applied.fail(error)
+            for item in self._backlog.waiting():
+                if isinstance(item, Mark):
+                    item.fail(error)
+            self._listener.failed(error)
+        finally:
+            self._sink.close()
+
+    def _drain(self) -> None:
+        backlog, former = self._backlog, self._former
+        while not self._abandoned.is_set():
+            items = backlog.take(SLICE)
+            if items:
+                urgent = self._encode(items)
+                if urgent:
+                    self._send_formed()
+                time.sleep(0)
+            elif self._inflight:
+                self._settle()
+            elif len(former):
+                left_s = former.due_in(time.monotonic())
+                if left_s <= 0 or backlog.closed:
+                    self._send_formed()
+                else:
+                    backlog.linger(left_s)
+            elif backlog.closed and not len(backlog):
+                if self._last_words is None:
+                    return
+                last_words, self._last_words = self._last_words, None
+                self._take(last_words())
+            else:
+                backlog.wait()
+
+    def _encode(self, items: list[Item | Mark]) -> bool:
+        """Take `items` into the batch that is being formed; return whether somebody waits for it."""
+        urgent = False
+        for item in items:
+            if isinstance(item, Mark):
+                item.reach(self.taken)
+                urgent = True
+            else:
+                self._take(item)
+        return urgent
+
+    def _take(self, item: Item) -> None:
+        sink, former = self._sink, self._former
+        entry = sink.encode(item)
+        size = sink.size(entry)
+        alone = sink.alone(entry)
+        if alone or not former.fits(size):
+            self._send_formed()
+        former.add(entry, size, time.monotonic())
+        self.taken += 1
+        if alone or former.full:
+            self._send_formed()
+
+    def _send_formed(self) -> None:
+        if not len(self._former):
+            return
+        while len(self._inflight) >= self._inflight_max:
+            self._settle()
+        entries = self._former.cut()
+        batch = self._sink.seal(self._sealed + 1, entries)
+        self._sealed += len(entries)
+        self._inflight.append((batch, self._sealed))
+        try:
+            self._sink.send(batch)
+        except Unavailable as error:
+            self._recover(error)
+
+    def _settle(self) -> None:
+        """Wait until the oldest batch in flight is applied."""
+        while self._inflight:
+            batch, last_position = self._inflight[0]
+            try:
+                self._sink.receive(batch)
+            except Unavailable as error:
+                self._recover(error)
+                if self._abandoned.is_set():
+                    return
+                continue
+            self._inflight.popleft()
+            self.batches += 1
+            self.applied.advance(last_position)
+            if self._backoff.attempts or self._backoff_held.attempts:
+                self._listener.recovered(self._backoff.attempts + self._backoff_held.attempts)
+                self._backoff.reset()
+                self._backoff_held.reset()
+            return
+
+    def _recover(self, error: Unavailable) -> None:
+        """Wait, connect anew and send everything in flight again, in order, until it could be sent."""
+        while not self._abandoned.is_set():
+            backoff = self._backoff_held if error.held else self._backoff
+            wait_s = backoff.next_s()
+            self._listener.retrying(error, backoff.attempts, wait_s, len(self._inflight))
+            if self._abandoned.wait(wait_s):
+                return
+            self._sink.reset()
+            try:
+                for batch, _ in self._inflight:
+                    self._sink.send(batch)
+            except Unavailable as again:
+                error = again
+                continue
+            return
+
+
+Work = Writer[Any, Any, Any]
