@@ -1,0 +1,446 @@
+"""Positions: what the fills of an instrument add up to.
+
+Quantities, commissions and profits are exact decimals. The two average prices and the return are doubles, and the
+profit of a fill is computed from them step by step as NautilusTrader's node does, before it is rounded to its
+currency. An average is no terminating number, so it has to be rounded somewhere. Rounded elsewhere, a fill whose profit
+lies near half a cent would be booked one cent off from what the node booked, and the position would stay off. Doubles
+follow IEEE 754, so the same fills give the same state everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import ROUND_HALF_EVEN, Decimal
+from math import trunc
+from typing import Any, Self
+
+from eventstore.model.currency import Currency
+from eventstore.model.enums import OrderSide, PositionSide
+from eventstore.model.errors import DuplicateFill, EventMismatch, InvalidValue
+from eventstore.model.events import OrderFilled
+from eventstore.model.identifiers import (
+    AccountId,
+    ClientOrderId,
+    InstrumentId,
+    PositionId,
+    StrategyId,
+    Symbol,
+    TradeId,
+    TraderId,
+    Venue,
+    VenueOrderId,
+)
+from eventstore.model.instrument import Instrument
+from eventstore.model.position_basis import PositionBasis
+from eventstore.model.record import U64_MAX
+from eventstore.model.values import EXACT, Money, Price, Quantity
+
+__all__ = ["RETURN_DECIMALS", "Position", "PositionBasis"]
+
+RETURN_DECIMALS = 5
+"""Decimals of the return in `Position.to_dict`."""
+
+_SCALE = 16  # decimals of NautilusTrader's fixed-point numbers
+_UNIT = 10.0**_SCALE
+_AMOUNT_MAX = 1e30
+_scaleb = EXACT.scaleb
+_NOTHING = Decimal(0)
+
+
+class Position:
+    """A holding of one instrument, built from fills by `apply`.
+
+    A fill on the other side that is larger than what is held turns the position over: it books the profit of what was
+    held, and goes on with the average prices as they are. A fill on a position that is flat begins a new cycle:
+    everything starts afresh but the identifiers, `events` included.
+
+    Parameters
+    ----------
+    instrument : Instrument or PositionBasis
+    fill : OrderFilled
+        The fill that opens it; it has to have a `position_id`.
+
+    Attributes
+    ----------
+    entry : OrderSide
+        The side that opened it, or turned it over last.
+    signed_qty : Decimal
+        Positive when long, negative when short.
+    ts_init, ts_opened, ts_last, ts_closed : int
+        UNIX nanoseconds; `ts_closed` is 0 while it is open.
+    duration_ns : int
+        From opened to closed, in nanoseconds, 0 while it is open.
+    avg_px_open, avg_px_close : float
+        0.0 when there is none.
+    realized_pnl : Money
+        In settlement currency, net of the commissions in that currency.
+    realized_return : float
+        Of the average prices, as a fraction.
+    """
+
+    __slots__ = (
+        "_buy_qty",
+        "_commissions",
+        "_events",
+        "_sell_qty",
+        "_step",
+        "_trades",
+        "account_id",
+        "avg_px_close",
+        "avg_px_open",
+        "basis",
+        "closing_order_id",
+        "duration_ns",
+        "entry",
+        "id",
+        "instrument_id",
+        "opening_order_id",
+        "peak_qty",
+        "quantity",
+        "realized_pnl",
+        "realized_return",
+        "side",
+        "signed_qty",
+        "strategy_id",
+        "trader_id",
+        "ts_closed",
+        "ts_init",
+        "ts_last",
+        "ts_opened",
+    )
+
+    def __init__(self, instrument: Instrument | PositionBasis, fill: OrderFilled) -> None:
+        basis = instrument if isinstance(instrument, PositionBasis) else PositionBasis.from_instrument(instrument)
+        if not isinstance(fill, OrderFilled):
+            raise TypeError(f"Position: expected OrderFilled, got {type(fill).__name__} ({fill!r:.80})")
+        if fill.position_id is None:
+            raise InvalidValue(f"Position: fill {fill.trade_id} has no position_id; a position is named by its first")
+        self.basis = basis
+        self.id: PositionId = fill.position_id
+        self.trader_id: TraderId = fill.trader_id
+        self.strategy_id: StrategyId = fill.strategy_id
+        self.instrument_id: InstrumentId = basis.instrument_id
+        self.account_id: AccountId = fill.account_id
+        self.opening_order_id: ClientOrderId = fill.client_order_id
+        self.closing_order_id: ClientOrderId | None = None
+        self.entry: OrderSide = fill.order_side
+        self.side: PositionSide = PositionSide.FLAT
+        self.signed_qty: Decimal = _NOTHING
+        self.quantity: Quantity = Quantity.zero(basis.size_precision)
+        self.peak_qty: Quantity = self.quantity
+        self.ts_init = self.ts_opened = self.ts_last = self.ts_closed = self.duration_ns = 0
+        self.avg_px_open = self.avg_px_close = self.realized_return = 0.0
+        self.realized_pnl: Money = Money.zero(basis.settlement_currency)
+        self._buy_qty: Decimal = _NOTHING
+        self._sell_qty: Decimal = _NOTHING
+        self._step = Decimal(1).scaleb(-basis.size_precision)
+        self._commissions: dict[str, Money] = {}
+        self._trades: set[tuple[TradeId, bool, Quantity, Price]] = set()
+        self._events: list[OrderFilled] = []
+        self.apply(fill)
+
+    @classmethod
+    def from_events(cls, basis: PositionBasis, fills: Iterable[OrderFilled]) -> Self:
+        """Rebuild from stored fills, the first of which opened the position.
+
+        Raises
+        ------
+        InvalidValue
+            If there is no fill, or the first has no `position_id`.
+        EventMismatch, DuplicateFill
+            As `apply` does.
+        """
+        remaining = iter(fills)
+        first = next(remaining, None)
+        if first is None:
+            raise InvalidValue(f"Position: no fills of {basis.instrument_id} to build from; give at least one")
+        self = cls(basis, first)
+        for fill in remaining:
+            self.apply(fill)
+        return self
+
+    def apply(self, fill: OrderFilled) -> None:
+        """Add a fill. If it raises, the position is as it was.
+
+        Raises
+        ------
+        TypeError
+            If `fill` is no `OrderFilled`.
+        EventMismatch
+            If it is of another position, instrument or trader.
+        DuplicateFill
+            If a fill with its trade id, side, quantity and price is in the position already.
+        InvalidValue
+            If it has no side or quantity, or amounts grow beyond what can be computed.
+        """
+        trade = self._check(fill)
+        settlement = self.basis.settlement_currency
+        is_buy = fill.order_side is OrderSide.BUY
+        commission, last_qty = fill.commission, fill.last_qty
+        code = commission.currency.code
+        fresh = self.side is PositionSide.FLAT
+
+        gain = -_double(commission.amount) if code == settlement.code else 0.0
+        if fresh:
+            before = bought = sold = _NOTHING
+            averages = _double(fill.last_px), 0.0, 0.0
+            paid = None
+        else:
+            before, bought, sold = self.signed_qty, self._buy_qty, self._sell_qty
+            averages, profit = self._averages_with(fill, is_buy)
+            gain = _double(self.realized_pnl.amount) + (gain + profit)
+            paid = self._commissions.get(code)
+        realized = _booked(f"Position {self.id}: realized_pnl", gain, settlement)
+        paid = commission if paid is None else _sum(paid, commission)
+        if is_buy:
+            after, bought = EXACT.add(before, last_qty), EXACT.add(bought, last_qty)
+        else:
+            after, sold = EXACT.subtract(before, last_qty), EXACT.add(sold, last_qty)
+        after = after.quantize(self._step, ROUND_HALF_EVEN, EXACT)
+        quantity = Decimal.__new__(Quantity, after.copy_abs())
+
+        # Nothing below raises: from here on the position changes.
+        if fresh:
+            self.entry = fill.order_side
+            self.opening_order_id, self.closing_order_id = fill.client_order_id, None
+            self.ts_init, self.ts_opened, self.ts_closed, self.duration_ns = fill.ts_init, fill.ts_event, 0, 0
+            self._commissions, self._trades, self._events = {}, set(), []
+        if fresh or quantity > self.peak_qty:
+            self.peak_qty = quantity
+        self.avg_px_open, self.avg_px_close, self.realized_return = averages
+        self.realized_pnl, self.signed_qty, self.quantity = realized, after, quantity
+        self._buy_qty, self._sell_qty = bought, sold
+        self._commissions[code] = paid
+        self._trades.add(trade)
+        self._events.append(fill)
+        self.ts_last = fill.ts_event
+        if after > 0:
+            self.entry, self.side = OrderSide.BUY, PositionSide.LONG
+        elif after < 0:
+            self.entry, self.side = OrderSide.SELL, PositionSide.SHORT
+        else:
+            self.side = PositionSide.FLAT
+            self.closing_order_id = fill.client_order_id
+            self.ts_closed = fill.ts_event
+            self.duration_ns = (fill.ts_event - self.ts_opened) & U64_MAX  # unsigned, as NautilusTrader's
+
+    def _check(self, fill: OrderFilled) -> tuple[TradeId, bool, Quantity, Price]:
+        """Return what tells the fill from others, or raise if it can not be applied."""
+        if not isinstance(fill, OrderFilled):
+            raise TypeError(f"Position {self.id}: expected OrderFilled, got {type(fill).__name__} ({fill!r:.80})")
+        position_id = fill.position_id
+        if (
+            fill.instrument_id != self.instrument_id
+            or fill.trader_id != self.trader_id
+            or (position_id != self.id and position_id is not None)  # None is taken at the caller's word
+        ):
+            raise EventMismatch(
+                f"Position {self.id}: fill {fill.trade_id} is of position {position_id}, instrument "
+                f"{fill.instrument_id}, trader {fill.trader_id}, not of {self.instrument_id} and {self.trader_id}; "
+                "apply it to its own position"
+            )
+        if fill.order_side is OrderSide.NO_ORDER_SIDE:
+            raise InvalidValue(f"Position {self.id}: fill {fill.trade_id} has no side; it has to be BUY or SELL")
+        if not fill.last_qty:
+            raise InvalidValue(f"Position {self.id}: fill {fill.trade_id} has a last_qty of 0; it has to be positive")
+        # A venue may give both sides of a trade with oneself, and its parts, one trade id.
+        trade = (fill.trade_id, fill.order_side is OrderSide.BUY, fill.last_qty, fill.last_px)
+        if trade in self._trades:
+            raise DuplicateFill(
+                f"Position {self.id}: trade {fill.trade_id}, {fill.order_side.name} {fill.last_qty} at {fill.last_px}, "
+                "was applied already; drop the repetition"
+            )
+        return trade
+
+    def _averages_with(self, fill: OrderFilled, is_buy: bool) -> tuple[tuple[float, float, float], float]:
+        """Return average opening and closing price and return with the fill added, and the profit that it makes."""
+        avg_open, avg_close, ratio = self.avg_px_open, self.avg_px_close, self.realized_return
+        px, qty, held = _double(fill.last_px), _double(fill.last_qty), _double(self.quantity)
+        is_long = self.side is PositionSide.LONG
+        if is_long is is_buy:
+            return ((avg_open * held + px * qty) / (held + qty), avg_close, ratio), 0.0
+        counted = _double(self._buy_qty if is_buy else self._sell_qty)
+        avg_close = px if avg_close == 0.0 else (avg_close * counted + px * qty) / (counted + qty)
+        if avg_open != 0.0:
+            ratio = (avg_close - avg_open if is_long else avg_open - avg_close) / avg_open
+        return (avg_open, avg_close, ratio), _profit(self.basis, avg_open, px, min(qty, held), is_long)
+
+    @property
+    def symbol(self) -> Symbol:
+        """The symbol of the instrument."""
+        return self.instrument_id.symbol
+
+    @property
+    def venue(self) -> Venue:
+        """The venue of the instrument."""
+        return self.instrument_id.venue
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is held."""
+        return self.side is not PositionSide.FLAT
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is held any more."""
+        return self.side is PositionSide.FLAT
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it gains when the price rises."""
+        return self.side is PositionSide.LONG
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it gains when the price falls."""
+        return self.side is PositionSide.SHORT
+
+    @property
+    def events(self) -> list[OrderFilled]:
+        """The fills of the present cycle, a copy."""
+        return list(self._events)
+
+    @property
+    def event_count(self) -> int:
+        """The number of fills of the present cycle."""
+        return len(self._events)
+
+    @property
+    def last_event(self) -> OrderFilled:
+        """The last fill."""
+        return self._events[-1]
+
+    @property
+    def last_trade_id(self) -> TradeId:
+        """The trade id of the last fill."""
+        return self._events[-1].trade_id
+
+    @property
+    def trade_ids(self) -> list[TradeId]:
+        """The trade ids of the present cycle, in the order of their fills, each once."""
+        return list(dict.fromkeys(fill.trade_id for fill in self._events))
+
+    @property
+    def client_order_ids(self) -> list[ClientOrderId]:
+        """The orders that were filled in the present cycle, sorted, each once."""
+        return sorted({fill.client_order_id for fill in self._events})
+
+    @property
+    def venue_order_ids(self) -> list[VenueOrderId]:
+        """The venue's names of these orders, sorted, each once."""
+        return sorted({fill.venue_order_id for fill in self._events})
+
+    def commissions(self) -> list[Money]:
+        """Return the commissions of the present cycle, one sum a currency, in the order of their first."""
+        return list(self._commissions.values())
+
+    def unrealized_pnl(self, last: Price) -> Money:
+        """Return what closing at `last` would make, in settlement currency, commissions aside."""
+        settlement = self.basis.settlement_currency
+        if self.is_closed:
+            return Money.zero(settlement)
+        _check_price("unrealized_pnl", last)
+        profit = _profit(self.basis, self.avg_px_open, _double(last), _double(self.quantity), self.is_long)
+        return _booked(f"Position {self.id}: unrealized_pnl", profit, settlement)
+
+    def total_pnl(self, last: Price) -> Money:
+        """Return realized and unrealized profit together."""
+        return self.realized_pnl + self.unrealized_pnl(last)
+
+    def notional_value(self, price: Price) -> Money:
+        """Return what is held at `price`, in quote currency, or in base currency if inverse.
+
+        Raises
+        ------
+        InvalidValue
+            For an inverse instrument at a price of 0.
+        """
+        _check_price("notional_value", price)
+        basis = self.basis
+        size, px = _double(self.quantity) * _double(basis.multiplier), _double(price)
+        if not basis.is_inverse:
+            return _booked(f"Position {self.id}: notional_value", size * px, basis.quote_currency)
+        if px == 0.0:
+            raise InvalidValue(f"Position {self.id}: an inverse instrument has no value at a price of 0")
+        return _booked(f"Position {self.id}: notional_value", size / px, basis.settlement_currency)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state with NautilusTrader's keys, as text and numbers; its floats are floats here."""
+        basis = self.basis
+        return {
+            "position_id": str(self.id),
+            "trader_id": str(self.trader_id),
+            "strategy_id": str(self.strategy_id),
+            "instrument_id": str(self.instrument_id),
+            "account_id": str(self.account_id),
+            "opening_order_id": str(self.opening_order_id),
+            "closing_order_id": None if self.closing_order_id is None else str(self.closing_order_id),
+            "entry": self.entry.name,
+            "side": self.side.name,
+            "signed_qty": float(self.signed_qty),
+            "quantity": str(self.quantity),
+            "peak_qty": str(self.peak_qty),
+            "ts_init": self.ts_init,
+            "ts_opened": self.ts_opened,
+            "ts_last": self.ts_last,
+            "ts_closed": self.ts_closed or None,
+            "duration_ns": self.duration_ns or None,
+            "avg_px_open": self.avg_px_open,
+            "avg_px_close": self.avg_px_close if self.avg_px_close > 0.0 else None,
+            "quote_currency": basis.quote_currency.code,
+            "base_currency": None if basis.base_currency is None else basis.base_currency.code,
+            "settlement_currency": basis.settlement_currency.code,
+            "commissions": sorted(str(commission) for commission in self._commissions.values()),
+            "realized_return": round(self.realized_return, RETURN_DECIMALS),
+            "realized_pnl": str(self.realized_pnl),
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Position) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        held = f" {self.quantity}" if self.is_open else ""
+        return f"Position({self.side.name}{held} {self.instrument_id}, id={self.id})"
+
+
+def _check_price(verb: str, price: Price) -> None:
+    if not isinstance(price, Price):
+        raise TypeError(f"Position.{verb}: expected Price, got {type(price).__name__} ({price!r:.80})")
+
+
+def _profit(basis: PositionBasis, avg_open: float, avg_close: float, qty: float, is_long: bool) -> float:
+    """Return the profit of `qty` between two prices, in settlement currency, not rounded."""
+    if basis.is_inverse:
+        if avg_open == 0.0 or avg_close == 0.0:
+            return 0.0
+        points = 1.0 / avg_open - 1.0 / avg_close
+    else:
+        points = avg_close - avg_open
+    return (points if is_long else -points) * (qty * _double(basis.multiplier))
+
+
+def _double(value: Decimal) -> float:
+    """Return `value` as NautilusTrader's fixed-point numbers become doubles: the scaled integer, then the division."""
+    scaled = _scaleb(value, _SCALE)
+    whole = int(scaled)
+    return whole / _UNIT if whole == scaled else float(value)
+
+
+def _sum(paid: Money, commission: Money) -> Money:
+    if paid.currency is commission.currency:  # the usual case, without a second rounding
+        return Money.unchecked((EXACT.add(paid.amount, commission.amount), paid.currency))
+    return paid + commission
+
+
+def _booked(what: str, value: float, currency: Currency) -> Money:
+    """Return `value` rounded to the currency's decimals, half away from zero."""
+    if not -_AMOUNT_MAX < value < _AMOUNT_MAX:
+        raise InvalidValue(f"{what} would be {value}; amounts have to stay below {_AMOUNT_MAX:g}")
+    scaled = value * 10.0**currency.precision
+    whole = trunc(scaled)
+    if abs(scaled - whole) >= 0.5:
+        whole += 1 if scaled > 0 else -1
+    return Money.unchecked((EXACT.scaleb(Decimal(whole), -currency.precision), currency))
