@@ -38,11 +38,11 @@ _make_venv() {
         echo "Making $venv with $python (once, about a minute)" >&2
         rm -rf "$venv"
         "$python" -m venv "$venv"
-        "$venv/bin/python" -m pip install --quiet --no-deps -r "$root/requirements-dev.txt" >&2
+        "$venv/bin/python" -m pip install -qq --no-deps -r "$root/requirements-dev.txt" >&2
         echo "$pins" >"$venv/pins-stamp"
     fi
     # The pins hold what builds the project too; so nothing but them is ever downloaded.
-    "$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable "$root" >&2
+    "$venv/bin/python" -m pip install -qq --no-deps --no-build-isolation --editable "$root" >&2
     "$venv/bin/python" -m pip check --quiet >&2
     echo "$project" >"$venv/project-stamp"
 }
