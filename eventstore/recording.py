@@ -1,26 +1,28 @@
-"""Recorded sessions: the calls that a node's cache made on its database, one JSON object a line, played through the API.
+"""Recorded sessions: the calls that a node's cache made on its database, a JSON object a line, played through the API.
 
-A recording has the events, not the live objects; `Player` keeps those as the node had them. Where a node changes an object
-without an event (NautilusTrader's emulator, matching and execution engines do), the rules here say what it did, and the
-recorded snapshots have the last word.
+A recording has the events, not the live objects; `Player` keeps those as the node had them. Where a node changes an
+object without an event (NautilusTrader's emulator, matching and execution engines do), the rules here say what it did,
+and the recorded snapshots have the last word.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import time
+import zlib
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from eventstore.errors import EventStoreError
 from eventstore.facade import CacheDatabase
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
-from eventstore.model.enums import LiquiditySide, OrderSide, OrderStatus, OrderType, TrailingOffsetType, TriggerType
-from eventstore.model.errors import ModelError
+from eventstore.model.enums import LiquiditySide, OrderSide, OrderType, TrailingOffsetType, TriggerType
 from eventstore.model.events import (
     ORDER_EVENTS,
     AccountState,
@@ -28,7 +30,6 @@ from eventstore.model.events import (
     OrderEvent,
     OrderFilled,
     OrderInitialized,
-    OrderReleased,
     OrderTriggered,
     OrderUpdated,
 )
@@ -37,7 +38,6 @@ from eventstore.model.identifiers import (
     ClientId,
     ClientOrderId,
     ComponentId,
-    InstrumentId,
     PositionId,
     StrategyId,
     TraderId,
@@ -54,48 +54,130 @@ Line = Mapping[str, Any]
 
 
 class RecordingError(EventStoreError, ValueError):
-    """A line of a recording that can not be played; the message names the file, the line and the call."""
+    """A recording, or a line of one, that can not be played; the message names the file, the line and the call."""
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the calls of the recording at `path` (``.jsonl`` or ``.jsonl.gz``).
+FINAL_SECTIONS = (
+    "orders",
+    "positions",
+    "orders_open",
+    "orders_closed",
+    "positions_open",
+    "positions_closed",
+    "account_balances",
+)
+"""What the expected final state of a recording consists of."""
+
+_DAMAGE = (OSError, EOFError, ValueError, RecursionError, zlib.error)
+
+
+def read_numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each line and the call on it, of the recording at `path` (``.jsonl`` or ``.jsonl.gz``).
 
     Raises
     ------
     RecordingError
-        If a line is no JSON object with a call.
+        If the file can not be read, or a line is no JSON object with a call.
     """
-    source = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with source as lines:
-        number = 0
+    for number, text in enumerate(_read_lines(path), 1):
+        if not text.strip():
+            continue
         try:
-            for number, text in enumerate(lines, 1):
-                if not text.strip():
-                    continue
-                line = json.loads(text)
-                if not isinstance(line, dict) or not isinstance(line.get("call"), str):
-                    raise RecordingError(f"{path} line {number}: not a JSON object with a 'call'")
-                yield line
-        except (OSError, EOFError, ValueError) as error:
-            if isinstance(error, RecordingError):
-                raise
-            raise RecordingError(f"{path} line {number + 1}: {error}") from error
+            line = json.loads(text)
+        except _DAMAGE as error:
+            raise RecordingError(f"{path} line {number}: {error}") from error
+        if not isinstance(line, dict) or not isinstance(line.get("call"), str):
+            raise RecordingError(f"{path} line {number}: not a JSON object with a 'call'")
+        yield number, line
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the calls of the recording at `path`; see `read_numbered`."""
+    return (line for _, line in read_numbered(path))
+
+
+def count_calls(path: Path) -> int:
+    """Return how many calls the recording at `path` has, without looking at them. Raises as `read_numbered`."""
+    return sum(not text.isspace() for text in _read_lines(path))
+
+
+def _read_lines(path: Path) -> Iterator[bytes]:
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+            for text in lines:
+                number += 1
+                yield text
+    except _DAMAGE as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise RecordingError(f"{path}{f' behind line {number}' if number else ''}: {reason}") from error
 
 
 def read_final(path: Path) -> dict[str, Any]:
-    """Return the expected final state in the file at `path` (``NAME.final.json.gz``)."""
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as text:
-        final: dict[str, Any] = json.load(text)
-    return final
+    """Return the expected final state in the file at `path` (``NAME.final.json.gz``).
+
+    Raises
+    ------
+    RecordingError
+        If the file can not be read, or lacks one of `FINAL_SECTIONS`.
+    """
+    try:
+        final = json.loads(b"".join(_read_lines(path)))
+    except _DAMAGE as error:
+        if isinstance(error, RecordingError):
+            raise
+        raise RecordingError(f"{path}: {error}") from error
+    missing = [name for name in FINAL_SECTIONS if not isinstance(final, dict) or name not in final]
+    if missing:
+        raise RecordingError(f"{path}: not the final state of a recording, it has no {', '.join(missing)}")
+    return cast(dict[str, Any], final)
 
 
 def trader_of(path: Path) -> TraderId:
     """Return the trader whose recording `path` is: the first one that an event names. Raises `RecordingError`."""
-    for line in read_lines(path):
-        trader_id = (line.get("event") or {}).get("trader_id")
-        if trader_id is not None:
-            return TraderId(trader_id)
+    for number, line in read_numbered(path):
+        for part in (line.get("event"), line.get("order"), line.get("position")):
+            trader_id = part.get("trader_id") if isinstance(part, dict) else None
+            if trader_id is not None:
+                try:
+                    return TraderId(trader_id)
+                except (TypeError, ValueError) as error:
+                    raise RecordingError(f"{path} line {number}: {error}") from error
     raise RecordingError(f"{path}: no call names a trader; pass one")
+
+
+def play(
+    database: CacheDatabase, path: Path, durations_ns: array[int], on_call: Callable[[], None] | None = None
+) -> None:
+    """Play the recording at `path` on `database`, in order, as fast as it goes.
+
+    Parameters
+    ----------
+    durations_ns : array of "q"
+        Gets the time that each database call took on this thread, and nothing else. Its length is the number of calls.
+    on_call : callable, optional
+        Called behind each call.
+
+    Raises
+    ------
+    RecordingError
+        At the first line that can not be played, or whose call the database refuses; the calls before it were made.
+    EventStoreError
+        If the database fails otherwise: its backlog is full, or its writer has stopped.
+    """
+    player = Player(database)
+    clock = time.perf_counter_ns
+    for number, line in read_numbered(path):
+        try:
+            call = player.prepare(line)
+            start = clock()
+            call()
+            durations_ns.append(clock() - start)
+        except (TypeError, ValueError) as error:  # RecordingError, Refused and the errors of the model among them
+            what = "" if isinstance(error, RecordingError) else f"{line['call']}: "
+            raise RecordingError(f"{path} line {number}: {what}{error}") from error
+        if on_call is not None:
+            on_call()
 
 
 class _SavedState:
@@ -112,8 +194,8 @@ class _SavedState:
 class Player:
     """Plays recorded calls on `database`.
 
-    `prepare` does a node's work, keeping the live objects, and returns the database call that it then makes: so the call can be
-    timed by itself.
+    `prepare` does a node's work, keeping the live objects, and returns the database call that it then makes: so the
+    call can be timed by itself.
     """
 
     def __init__(self, database: CacheDatabase) -> None:
@@ -132,15 +214,14 @@ class Player:
             If the call is not known, a field is missing, or its event does not fit what came before.
         """
         call = line["call"]
-        prepare = getattr(self, f"_{call}", None)
+        prepare = _CALLS.get(call)
         if prepare is None:
             raise RecordingError(f"call {call!r:.60} is none of the database's")
         try:
-            ready: Callable[[], None] = prepare(line)
-        except (KeyError, TypeError, ModelError) as error:
+            return prepare(self, line)
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise RecordingError(f"{call}: {reason}") from error
-        return ready
 
     # -- What is only passed on ----------------------------------------------------------------------------------
 
@@ -294,6 +375,33 @@ class Player:
             price = _market_price(init, event.trigger_price, instrument)
             if price is not None:
                 order.amend({"activation_price": price})
+
+
+_CALLS: dict[str, Callable[[Player, Line], Callable[[], None]]] = {
+    "add": Player._add,
+    "add_currency": Player._add_currency,
+    "add_instrument": Player._add_instrument,
+    "add_synthetic": Player._add_synthetic,
+    "update_actor": Player._update_actor,
+    "update_strategy": Player._update_strategy,
+    "index_venue_order_id": Player._index_venue_order_id,
+    "heartbeat": Player._heartbeat,
+    "flush": Player._flush,
+    "delete_actor": Player._delete_actor,
+    "delete_strategy": Player._delete_strategy,
+    "delete_order": Player._delete_order,
+    "delete_position": Player._delete_position,
+    "delete_account_event": Player._delete_account_event,
+    "add_account": Player._add_account,
+    "update_account": Player._update_account,
+    "add_position": Player._add_position,
+    "update_position": Player._update_position,
+    "snapshot_position_state": Player._snapshot_position_state,
+    "add_order": Player._add_order,
+    "update_order": Player._update_order,
+    "index_order_position": Player._index_order_position,
+    "snapshot_order_state": Player._snapshot_order_state,
+}
 
 
 def _mark_transformed(before: Order, order: Order) -> None:
