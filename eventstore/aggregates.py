@@ -10,15 +10,18 @@ from eventstore.errors import CodecError, DamagedRecord
 from eventstore.model.accounts import Account
 from eventstore.model.errors import ModelError
 from eventstore.model.events import AccountState, OrderEvent, OrderFilled
+from eventstore.model.identifiers import PositionId
 from eventstore.model.orders import Order
 from eventstore.model.positions import Position, PositionBasis
 from eventstore.model.record import Record
-from eventstore.projections import AMENDED, BASIS
+from eventstore.projections import AMENDED, BASIS, POSITION
 
 R = TypeVar("R", bound=Record)
 
 _AMENDED = AMENDED.encode()
 _BASIS = BASIS.encode()
+_POSITION = POSITION.encode()
+_NAMED = (_AMENDED, _BASIS, _POSITION)
 
 
 def order_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer) -> tuple[Order, int]:
@@ -32,9 +35,10 @@ def order_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer) 
     amended = fields.get(_AMENDED)
     events, version = events_from(key, fields, OrderEvent, serializer)
     try:
-        order = Order.from_events(events)
-        if amended is not None:
-            order.amend(unpack_amended(amended))
+        order = Order.from_events(events, () if amended is None else unpack_amended(amended))
+        indexed = fields.get(_POSITION)
+        if indexed is not None and order.position_id is None:
+            order.position_id = PositionId(indexed.decode())
     except (ModelError, CodecError, TypeError) as error:
         raise DamagedRecord(key, "", f"the events make no order: {error}") from error
     return order, version
@@ -65,7 +69,7 @@ def events_from(key: str, fields: Mapping[bytes, bytes], kind: type[R], serializ
     for name in fields:
         if name.isdigit():
             versions.append(int(name))
-        elif name not in (_AMENDED, _BASIS):
+        elif name not in _NAMED:
             raise DamagedRecord(key, repr(name), "a field that this library did not write")
     if not versions:
         raise DamagedRecord(key, "", "there are no events")

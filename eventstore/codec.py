@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from enum import IntEnum
 from typing import Any, cast
@@ -18,11 +18,12 @@ import msgpack
 
 from eventstore.errors import CodecError, UnknownSchema
 from eventstore.model.currency import Currency
-from eventstore.model.enums import CurrencyType, TriggerType
-from eventstore.model.identifiers import UUID4, Identifier
+from eventstore.model.enums import CurrencyType, LiquiditySide, TriggerType
+from eventstore.model.identifiers import UUID4, Identifier, PositionId
+from eventstore.model.order_amendments import Amendment
 from eventstore.model.record import EMPTY_INFO, Field, Record, freeze, thaw
-from eventstore.model.values import Fixed, Money, Price, parse_decimal
-from eventstore.schema import SNAPSHOTS, STATE_TAG, TAGS, TYPES, VERSION, snapshot_tag
+from eventstore.model.values import Fixed, Money, Price, Quantity, parse_decimal
+from eventstore.schema import AMENDMENTS_TAG, SNAPSHOTS, STATE_TAG, TAGS, TYPES, VERSION, snapshot_tag
 from eventstore.upcasters import upcast
 
 Convert = Callable[[Any], Any]
@@ -426,22 +427,39 @@ def _times(names: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(i for i, name in enumerate(names) if names_time(name))
 
 
-def pack_amended(amended: dict[str, Any]) -> bytes:
-    """Return what was set on a live order without an event as bytes: name → price text or trigger number."""
-    return cast(bytes, msgpack.packb({k: v if v is None or isinstance(v, int) else str(v) for k, v in amended.items()}))
+def pack_amended(amendments: Sequence[Amendment]) -> bytes:
+    """Return what was set on an order without an event as bytes: rows of event count, name and value."""
+    rows = [
+        (count, name, value if value is None or isinstance(value, int) else str(value))
+        for count, name, value in amendments
+    ]
+    return cast(bytes, msgpack.packb([AMENDMENTS_TAG, VERSION, rows]))
 
 
-def unpack_amended(data: bytes) -> dict[str, Any]:
-    """Return the attributes that `pack_amended` made `data` of. Raises `CodecError` for anything else."""
-    amended = unpack(data)
-    if amended.__class__ is not dict or not amended.keys() <= {"activation_price", "emulation_trigger"}:
-        raise CodecError("not the amended attributes of an order")
-    try:
-        price = amended.get("activation_price")
-        if price is not None:
-            amended["activation_price"] = Price(price)
-        if "emulation_trigger" in amended:
-            amended["emulation_trigger"] = TriggerType(amended["emulation_trigger"])
-    except (TypeError, ValueError) as e:
-        raise CodecError(f"amended attributes of an order: {e}") from e
-    return cast(dict[str, Any], amended)
+def unpack_amended(data: bytes) -> list[Amendment]:
+    """Return the amendments that `pack_amended` made `data` of. Raises `CodecError` for anything else."""
+    row = unpack(data)
+    if row.__class__ is not list or len(row) != 3 or row[0] != AMENDMENTS_TAG or row[2].__class__ is not list:
+        raise CodecError("not the amendments of an order")
+    if row[1] != VERSION:
+        row[2] = upcast(AMENDMENTS_TAG, row[1], [row[2]])[0]
+    amendments: list[Amendment] = []
+    for item in row[2]:
+        if item.__class__ is not list or len(item) != 3 or item[0].__class__ is not int or item[1].__class__ is not str:
+            raise CodecError(f"not an amendment of an order: {item!r:.80}")
+        count, name, value = item
+        try:
+            amendments.append((count, name, None if value is None else _AMENDED[name](value)))
+        except (KeyError, TypeError, ValueError) as e:
+            raise CodecError(f"amendment of an order: {name}: {e}") from e
+    return amendments
+
+
+_AMENDED: dict[str, Convert] = {
+    "activation_price": Price,
+    "emulation_trigger": TriggerType,
+    "is_quote_quantity": bool,
+    "liquidity_side": LiquiditySide,
+    "position_id": PositionId,
+    "quantity": Quantity,
+}

@@ -97,7 +97,10 @@ class DeleteAccountEvent(NamedTuple):
 
 
 class AddOrder(NamedTuple):
-    """An order and its events; `version` is that of the first. Version 0 begins a new life of the id."""
+    """An order and its events; `version` is that of the first. Version 0 begins a new life of the id.
+
+    Any other says that the order was transformed: it begins anew with the `OrderInitialized` among the events.
+    """
 
     order_id: str
     version: int
@@ -106,10 +109,11 @@ class AddOrder(NamedTuple):
     events: list[bytes]
     position_id: str | None
     client_id: str | None
+    amended: bytes | None
 
 
 class UpdateOrder(NamedTuple):
-    """New events of an order. `amended` is what was set on the live order without an event, None if nothing was."""
+    """New events of an order. `amended` is all that was ever set on it without an event, None if nothing new was."""
 
     order_id: str
     version: int
@@ -157,10 +161,11 @@ class SnapshotPosition(NamedTuple):
 
 
 class IndexOrderPosition(NamedTuple):
-    """An order belongs to a position."""
+    """An order belongs to a position. `added` says whether the order was there already: then it knows, too."""
 
     order_id: str
     position_id: str
+    added: bool
 
 
 class IndexVenueOrderId(NamedTuple):

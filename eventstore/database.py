@@ -256,9 +256,11 @@ class RedisCacheDatabase(CacheDatabase):
                 events,
                 position_id,
                 client_id,
+                None if order._amendments is None else tuple(order._amendments),
             ),
         )
         life.written(events)
+        life.amendments = len(order._amendments or ())
         self._orders[order_id] = life
 
     def add_position(self, position: Position) -> None:
@@ -328,13 +330,14 @@ class RedisCacheDatabase(CacheDatabase):
             new: tuple[Any, ...] = (last,)
         else:
             new = self._order_tail(life, order)
+        amended = None if order._amendments is None else life.amended(order)
         arguments = (
             order_id,
             life.version,
             order.status,
             order.emulation_trigger is not _NO_TRIGGER,
             new,
-            order._amended and dict(order._amended),
+            amended,
         )
         try:
             self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
@@ -342,6 +345,8 @@ class RedisCacheDatabase(CacheDatabase):
             raise self._persister.refusal(error, "update_order", order_id) from error
         life.version += len(new)
         life.last = last
+        if amended is not None:
+            life.amendments = len(amended)
 
     def _order_tail(self, life: Life, order: Order) -> tuple[Any, ...]:
         events = life.tail(order._events)
@@ -415,12 +420,14 @@ class RedisCacheDatabase(CacheDatabase):
         """Write the state of `order` as it is now. Raises `UnknownId` if this process neither added nor loaded it."""
         _check("snapshot_order_state", "order", order, Order)
         order_id = order.client_order_id
-        if order_id not in self._orders:
+        life = self._orders.get(order_id)
+        if life is None:
             self._refuse_unknown("snapshot_order_state", order_id, "order")
-        amended = order._amended and dict(order._amended)
-        self._accept(
-            "snapshot_order_state", order_id, self._encoder.snapshot_order, (order_id, order.to_dict(), amended)
-        )
+        amended = life.amended(order)
+        arguments = (order_id, order.to_dict(), amended)
+        self._accept("snapshot_order_state", order_id, self._encoder.snapshot_order, arguments)
+        if amended is not None:
+            life.amendments = len(amended)
 
     def snapshot_position_state(
         self, position: Position, ts_snapshot: int, unrealized_pnl: Money | None = None
@@ -448,7 +455,8 @@ class RedisCacheDatabase(CacheDatabase):
     def index_order_position(self, client_order_id: ClientOrderId, position_id: PositionId) -> None:
         _check("index_order_position", "client_order_id", client_order_id, ClientOrderId)
         _check("index_order_position", "position_id", position_id, PositionId)
-        self._accept("index_order_position", client_order_id, c.IndexOrderPosition, (client_order_id, position_id))
+        arguments = (client_order_id, position_id, client_order_id in self._orders)
+        self._accept("index_order_position", client_order_id, c.IndexOrderPosition, arguments)
 
     def index_venue_order_id(self, client_order_id: ClientOrderId, venue_order_id: VenueOrderId) -> None:
         _check("index_venue_order_id", "client_order_id", client_order_id, ClientOrderId)
@@ -635,7 +643,8 @@ class RedisCacheDatabase(CacheDatabase):
             return None
         aggregate, version = loaded
         # What was written meanwhile is further than what was read.
-        lives.setdefault(aggregate_id, Life(version, aggregate._events[-1]))  # type: ignore[attr-defined] # all have them
+        amendments = len(aggregate._amendments or ()) if isinstance(aggregate, Order) else 0
+        lives.setdefault(aggregate_id, Life(version, aggregate._events[-1], amendments))  # type: ignore[attr-defined] # all have them
         return aggregate
 
     def _all_known(

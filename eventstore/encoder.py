@@ -7,6 +7,7 @@ from typing import Any
 from eventstore import codec
 from eventstore import commands as c
 from eventstore.codec import MsgPackSerializer, Serializer
+from eventstore.model.order_amendments import Amendment
 from eventstore.model.record import Record
 
 
@@ -38,9 +39,17 @@ class Encoder:
         events: tuple[Record, ...],
         position_id: str | None,
         client_id: str | None,
+        amended: tuple[Amendment, ...] | None,
     ) -> c.AddOrder:
         return c.AddOrder(
-            order_id, version, int(status), emulated, list(map(self._record, events)), position_id, client_id
+            order_id,
+            version,
+            int(status),
+            emulated,
+            list(map(self._record, events)),
+            position_id,
+            client_id,
+            _amended(amended),
         )
 
     def update_order(
@@ -50,15 +59,10 @@ class Encoder:
         status: int,
         emulated: bool,
         events: tuple[Record, ...],
-        amended: dict[str, Any] | None,
+        amended: tuple[Amendment, ...] | None,
     ) -> c.UpdateOrder:
         return c.UpdateOrder(
-            order_id,
-            version,
-            int(status),
-            emulated,
-            list(map(self._record, events)),
-            None if amended is None else codec.pack_amended(amended),
+            order_id, version, int(status), emulated, list(map(self._record, events)), _amended(amended)
         )
 
     def position(
@@ -72,12 +76,10 @@ class Encoder:
             None if basis is None else self._record(basis),
         )
 
-    def snapshot_order(self, order_id: str, state: dict[str, Any], amended: dict[str, Any] | None) -> c.SnapshotOrder:
-        return c.SnapshotOrder(
-            order_id,
-            codec.pack_snapshot(state, self._timestamps_as_str),
-            None if amended is None else codec.pack_amended(amended),
-        )
+    def snapshot_order(
+        self, order_id: str, state: dict[str, Any], amended: tuple[Amendment, ...] | None
+    ) -> c.SnapshotOrder:
+        return c.SnapshotOrder(order_id, codec.pack_snapshot(state, self._timestamps_as_str), _amended(amended))
 
     def snapshot_position(self, position_id: str, state: dict[str, Any]) -> c.SnapshotPosition:
         return c.SnapshotPosition(position_id, codec.pack_snapshot(state, self._timestamps_as_str))
@@ -87,3 +89,7 @@ class Encoder:
 
     def strategy(self, strategy_id: str, state: dict[str, bytes]) -> c.UpdateStrategy:
         return c.UpdateStrategy(strategy_id, codec.pack_state(state))
+
+
+def _amended(amendments: tuple[Amendment, ...] | None) -> bytes | None:
+    return None if amendments is None else codec.pack_amended(amendments)

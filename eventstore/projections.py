@@ -14,6 +14,7 @@ from eventstore.keys import Keys
 from eventstore.model.enums import OrderStatus
 
 AMENDED = "amended"
+POSITION = "position"
 BASIS = "basis"
 
 
@@ -122,9 +123,12 @@ def _add_order(keys: Keys, command: c.AddOrder, target: Target) -> None:
     if command.version == 0:
         target.retire(key, keys.lives)
         target.sadd(keys.orders, order_id)
-    else:
-        target.hdel(key, AMENDED)  # transformed: what was set on the order it was before is gone
+    else:  # what was set on the order that it was before is gone
+        target.hdel(key, AMENDED)
+        target.hdel(key, POSITION)
     _events(key, command.version, command.events, target)
+    if command.amended is not None:
+        target.hset(key, AMENDED, command.amended)
     _membership(keys, order_id, command.status, command.emulated, target)
     if command.position_id is not None:
         target.hset(keys.index_order_position, order_id, command.position_id)
@@ -186,6 +190,8 @@ def _snapshot_position(keys: Keys, command: c.SnapshotPosition, target: Target) 
 
 def _index_order_position(keys: Keys, command: c.IndexOrderPosition, target: Target) -> None:
     target.hset(keys.index_order_position, command.order_id, command.position_id)
+    if command.added:
+        target.hset(keys.order(command.order_id), POSITION, command.position_id)
 
 
 def _index_venue_order_id(keys: Keys, command: c.IndexVenueOrderId, target: Target) -> None:

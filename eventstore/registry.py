@@ -9,11 +9,18 @@ from typing import Any
 class Life:
     """The written history of one aggregate: the version of its next event, and the last event written."""
 
-    __slots__ = ("last", "version")
+    __slots__ = ("amendments", "last", "version")
 
-    def __init__(self, version: int, last: Any) -> None:
+    def __init__(self, version: int, last: Any, amendments: int = 0) -> None:
         self.version = version
         self.last = last
+        self.amendments = amendments
+        """How many of an order's amendments are written."""
+
+    def amended(self, order: Any) -> tuple[Any, ...] | None:
+        """Return all amendments of `order` if there are some that are not written, otherwise None."""
+        amendments = order._amendments
+        return None if amendments is None or len(amendments) == self.amendments else tuple(amendments)
 
     def tail(self, events: Sequence[Any]) -> tuple[Any, ...] | None:
         """Return the events behind the last one written, or None if that is not among `events`.

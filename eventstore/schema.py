@@ -62,6 +62,7 @@ TYPES: dict[int, type[Record]] = {
 TAGS: dict[type[Record], int] = {kind: tag for tag, kind in TYPES.items()}
 
 STATE_TAG = 100
+AMENDMENTS_TAG = 101
 POSITION_SNAPSHOT_TAG = 110
 _ORDER_SNAPSHOT_BASE = 110  # tag of an order's snapshot: this and the number of its type
 
@@ -132,6 +133,7 @@ def describe() -> dict[str, str]:
         f"record:{tag}:{VERSION}": {"name": kind.__name__, "fields": kind._fields} for tag, kind in TYPES.items()
     }
     shown[f"record:{STATE_TAG}:{VERSION}"] = {"name": "ComponentState", "fields": ["state"]}
+    shown[f"record:{AMENDMENTS_TAG}:{VERSION}"] = {"name": "OrderAmendments", "fields": ["amendments"]}
     shown |= {f"snapshot:{tag}:{VERSION}": {"fields": names} for tag, names in SNAPSHOTS.items()}
     shown |= {
         f"enum:{name}:{VERSION}": {item.name: item.value for item in kind}

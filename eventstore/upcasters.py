@@ -28,7 +28,7 @@ def upcast(tag: int, version: Any, fields: list[Any]) -> list[Any]:
     """
     if version.__class__ is not int or not 1 <= version <= VERSION:
         raise UnknownSchema(
-            f"{TYPES[tag].__name__}: schema version {version!r:.40} is not known, "
+            f"{TYPES[tag].__name__ if tag in TYPES else tag}: schema version {version!r:.40} is not known, "
             f"this version of the library reads 1 to {VERSION}; upgrade it"
         )
     for step in range(version, VERSION):

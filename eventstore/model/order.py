@@ -35,11 +35,12 @@ from eventstore.model.events import (
     OrderTriggered,
     OrderUpdated,
 )
-from eventstore.model.order_amendments import AmendableOrder
+from eventstore.model.order_amendments import AmendableOrder, Amendment
 from eventstore.model.order_status import LOCAL, TRANSITIONS, legal_events
 from eventstore.model.values import EXACT
 
 _ZERO = Decimal(0)
+_NOTHING_FILLED = (0, _ZERO, 0.0)
 
 # Enum members as globals: a member is a slow attribute, and every event of every loaded order passes here.
 _NO_TRIGGER = TriggerType.NO_TRIGGER
@@ -104,9 +105,10 @@ class Order(AmendableOrder):
         self._trigger_price = init.trigger_price
         self._emulation_trigger = init.emulation_trigger if self._can_be_emulated else _NO_TRIGGER
         self._liquidity_side = _NO_LIQUIDITY_SIDE
-        self._amended = self._commissions = self._trade_ids = self._venue_order_ids = None
+        self._amendments = self._commissions = self._trade_ids = self._venue_order_ids = None
         self._filled = self._slippage_from = self._position_id = None
         self._notional = _ZERO
+        self._float_average = _NOTHING_FILLED
         self.venue_order_id = self.account_id = self.last_trade_id = None
         self.ts_submitted = self.ts_accepted = self.ts_closed = self._ts_triggered = 0
         self.ts_init = self.ts_last = init.ts_init
@@ -129,8 +131,8 @@ class Order(AmendableOrder):
         return Order._types[init.order_type](init)
 
     @staticmethod
-    def from_events(events: Sequence[OrderEvent]) -> Order:
-        """Fold `events`; an `OrderInitialized` that is not the first is a `transform`.
+    def from_events(events: Sequence[OrderEvent], amendments: Sequence[Amendment] = ()) -> Order:
+        """Fold `events`, with `amendments` between them; an `OrderInitialized` that is not the first is a `transform`.
 
         Raises
         ------
@@ -145,12 +147,21 @@ class Order(AmendableOrder):
             raise InvalidValue("Order: there are no events to build it from; the first has to be its OrderInitialized")
         remaining: Any = iter(events)
         order = Order.create(next(remaining))
+        if amendments:
+            order._amend_at(1, amendments)
         for event in remaining:
             if event.__class__ is OrderInitialized:
                 order = order.transform(event)
             else:
                 order.apply(event)
+            if amendments:
+                order._amend_at(len(order._events), amendments)
         return order
+
+    def _amend_at(self, count: int, amendments: Sequence[Amendment]) -> None:
+        for after, name, value in amendments:
+            if after == count:
+                self.amend({name: value})
 
     def transform(self, init: OrderInitialized) -> Order:
         """Return the order that an emulated order becomes when it is released, with this order's history.
@@ -280,7 +291,6 @@ class Order(AmendableOrder):
 
     def _end_emulation(self) -> None:
         self._emulation_trigger = _NO_TRIGGER
-        self._forget("emulation_trigger")
 
     def _submit(self, event: OrderSubmitted) -> None:
         self.status = self._next(_SUBMITTED, event)
@@ -347,7 +357,6 @@ class Order(AmendableOrder):
         if self.status is _PENDING_UPDATE:
             self.status = self._next(self._status_before, event)
         self._quantity = event.quantity
-        self._forget("quantity")
         if event.price is not None and self._takes_price:
             self._price = event.price
         if event.trigger_price is not None and self._takes_trigger_price:
@@ -389,9 +398,6 @@ class Order(AmendableOrder):
         self.last_trade_id = trade_id
         self._position_id = event.position_id
         self._liquidity_side = event.liquidity_side
-        if self._amended is not None:
-            self._forget("position_id")
-            self._forget("liquidity_side")
         if not self.ts_accepted:
             self.ts_accepted = event.ts_event
         if status is _FILLED:

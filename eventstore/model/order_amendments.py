@@ -11,14 +11,16 @@ from eventstore.model.identifiers import PositionId
 from eventstore.model.order_state import OrderState
 from eventstore.model.values import Price, Quantity
 
+Amendment = tuple[int, str, Any]
+"""How many events the order had, which attribute was set, and to what."""
+
 
 class AmendableOrder(OrderState):
     """The attributes of an order that can be set. It is a base of `Order`.
 
-    NautilusTrader sets these without an event: the emulator, the matching engine and the order manager do. What was set
-    is kept in the dict `_amended` (None if nothing was), and has to be stored beside the events; `amend` sets it again.
-    An event that says what such an attribute is ends its amendment. So an amendment holds from the event after which it
-    was made; to rebuild an order, make it between the same two events.
+    NautilusTrader sets these without an event: the emulator, the matching engine and the order manager do. Each
+    amendment is kept with the number of events that the order had, and has to be stored beside the events: made again
+    between the same two events, it has the same effect.
     """
 
     __slots__ = ()
@@ -77,6 +79,11 @@ class AmendableOrder(OrderState):
     def quantity(self, value: Quantity) -> None:
         self.amend({"quantity": value})
 
+    @property
+    def amendments(self) -> list[Amendment]:
+        """What was set without an event, oldest first, each with the number of events before it."""
+        return [] if self._amendments is None else list(self._amendments)
+
     def amend(self, changes: Mapping[str, Any]) -> None:
         """Set attributes of `AMENDABLE` without an event; all of them or none.
 
@@ -103,9 +110,9 @@ class AmendableOrder(OrderState):
         for name, value in changes.items():
             if repr(getattr(self, name)) != repr(value):  # 1.5 and 1.50 are equal, and shown differently
                 setattr(self, f"_{name}", value)
-                if self._amended is None:
-                    self._amended = {}
-                self._amended[name] = value
+                if self._amendments is None:
+                    self._amendments = []
+                self._amendments.append((len(self._events), name, value))
 
     def amend_from_dict(self, values: Mapping[str, Any]) -> None:
         """Amend what is different in `values`, which is a `to_dict()` of this order after the same event.
@@ -123,11 +130,6 @@ class AmendableOrder(OrderState):
                 except KeyError:
                     raise InvalidValue(f"{self._label}.{name}: no value is named {values[name]!r:.80}") from None
         self.amend(changes)
-
-    def _forget(self, name: str) -> None:
-        """An event has said what the attribute is, so what was set without one is gone."""
-        if self._amended is not None:
-            self._amended.pop(name, None)
 
     def _check_quantity(self, quantity: Quantity, how: str) -> None:
         if not quantity:

@@ -34,14 +34,6 @@ def _plain(name: str) -> Shown:
     return show
 
 
-def _float(name: str) -> Shown:
-    def show(order: Any) -> float | None:
-        value = getattr(order, name)
-        return None if value is None else float(value)
-
-    return show
-
-
 def _texts(name: str) -> Shown:
     def show(order: Any) -> list[str] | None:
         value = getattr(order, name)
@@ -87,8 +79,8 @@ SHOW: Mapping[str, Shown] = {
     "time_in_force": _name("time_in_force"),
     "filled_qty": lambda order: order._shown_filled(),
     "liquidity_side": _name("liquidity_side"),
-    "avg_px": _float("avg_px"),
-    "slippage": _float("slippage"),
+    "avg_px": lambda order: order._shown_avg_px(),
+    "slippage": lambda order: order._shown_slippage(),
     "commissions": _commissions,
     "status": _name("status"),
     "is_post_only": _plain("is_post_only"),

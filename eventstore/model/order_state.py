@@ -47,11 +47,12 @@ class OrderState:
     """
 
     __slots__ = (
-        "_amended",
+        "_amendments",
         "_commissions",
         "_emulation_trigger",
         "_events",
         "_filled",
+        "_float_average",
         "_ids",
         "_init",
         "_is_quote_quantity",
@@ -84,7 +85,7 @@ class OrderState:
     order_type: ClassVar[OrderType]
     _can_be_post_only: ClassVar[bool] = False
 
-    _amended: dict[str, Any] | None
+    _amendments: list[tuple[int, str, Any]] | None
     _commissions: dict[str, Money] | None
     _emulation_trigger: TriggerType
     _events: list[OrderEvent]
@@ -93,6 +94,7 @@ class OrderState:
     _init: OrderInitialized
     _is_quote_quantity: bool
     _liquidity_side: LiquiditySide
+    _float_average: tuple[int, Decimal, float]
     _notional: Decimal
     _position_id: PositionId | None
     _price: Price | None
@@ -261,6 +263,32 @@ class OrderState:
         worse = EXACT.subtract(average, self._slippage_from)
         return worse if self.side is OrderSide.BUY else -worse
 
+    def _shown_avg_px(self) -> float | None:
+        """The average price as NautilusTrader has it: a running average of floats, each step rounded to a float.
+
+        The float nearest to `avg_px` differs from that in the last digits, and a slippage shows nothing but those. How far
+        the events were added up is kept, so showing an order costs the same however many fills it has.
+        """
+        if self._filled is None:
+            return None
+        count, filled, average = self._float_average
+        for event in self._events[count:]:
+            if isinstance(event, OrderFilled):
+                last_qty = _double(event.last_qty)
+                filled = EXACT.add(filled, event.last_qty)
+                total = _double(filled)
+                price = _double(event.last_px)
+                average = (average * (total - last_qty) + price * last_qty) / total if average else price
+        self._float_average = (len(self._events), filled, average)
+        return average
+
+    def _shown_slippage(self) -> float | None:
+        average = self._shown_avg_px()
+        if average is None or self._slippage_from is None:
+            return None if average is None else 0.0
+        own = _double(self._slippage_from)
+        return average - own if self.side is OrderSide.BUY else own - average
+
     def commissions(self) -> list[Money]:
         """What was paid (negative: earned), one amount for each currency, sorted by its code."""
         return [self._commissions[code] for code in sorted(self._commissions)] if self._commissions else []
@@ -405,3 +433,8 @@ class OrderState:
             f"{type(self).__name__}({self.side.name} {self._quantity} {self.instrument_id}, "
             f"client_order_id={self.client_order_id}, status={self.status.name})"
         )
+
+
+def _double(value: Decimal) -> float:
+    # NautilusTrader keeps 16 decimals as an integer, and rounds twice on the way from there to a float.
+    return float(int(value.scaleb(16, context=EXACT))) / 1e16
