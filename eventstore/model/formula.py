@@ -137,6 +137,8 @@ def evaluate(steps: Sequence[Step], inputs: Sequence[Decimal]) -> Decimal:
     except DecimalException as e:
         raise InvalidValue(f"formula: no value for {[str(x) for x in inputs]} ({type(e).__name__})") from None
     value: Decimal = stack[0]
+    if not value.is_finite():
+        raise InvalidValue(f"formula: no value for {[str(x) for x in inputs]} (it is infinite)")
     return value
 
 

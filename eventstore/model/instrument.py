@@ -135,6 +135,7 @@ class Instrument(Record, kw_only=True):
         return InvalidValue(f"{type(self).__name__} {self.id}: {why}")
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the fields under NautilusTrader's keys, as text, numbers, lists and dicts."""
         values = super().to_dict()
         values[self._currency_key] = values.pop("quote_currency")
         # NautilusTrader writes a rate of zero without decimals, however it was given.

@@ -235,11 +235,13 @@ class BettingInstrument(SizedInstrument, kw_only=True):
             raise self._refused(f"its symbol has over {BETTING_SYMBOL_LENGTH_MAX} characters; shorten market_id")
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the fields under NautilusTrader's keys; the handicap is a float, as there."""
         shown = {"venue_name": str(self.venue), "selection_handicap": float(self.selection_handicap)}
         return super().to_dict() | shown
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from what `to_dict` returns, here or in NautilusTrader."""
         handicap = values.get("selection_handicap")
         if isinstance(handicap, float):
             values = {**values, "selection_handicap": repr(handicap)}

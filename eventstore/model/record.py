@@ -12,7 +12,7 @@ import types
 import typing
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import InvalidOperation
 from enum import IntEnum
 from typing import Any, ClassVar, Self, dataclass_transform
 
@@ -72,7 +72,7 @@ def freeze(owner: str, name: str, value: Mapping[str, Any]) -> Info:
             for key, child in item.items():
                 if not isinstance(key, str):
                     raise TypeError(f"{owner}.{name}: key {key!r} is a {type(key).__name__}; keys have to be str")
-                frozen[walk(str(key), depth + 1)] = walk(child, depth + 1)
+                frozen[walk(key, depth + 1)] = walk(child, depth + 1)
             return types.MappingProxyType(frozen)
         elif isinstance(item, list | tuple):
             return tuple(walk(child, depth + 1) for child in item)

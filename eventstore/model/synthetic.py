@@ -98,6 +98,6 @@ class SyntheticInstrument(Record):
             value = evaluate(compile_formula(self.formula, self.components), numbers)
         except InvalidValue as e:
             raise self._refused(str(e)) from None
-        if value.adjusted() >= DIGITS_MAX:
+        if value.adjusted() + 1 + self.price_precision > DIGITS_MAX:
             raise self._refused(f"the price would have over {DIGITS_MAX} digits")
         return Price(value.quantize(self.price_increment.as_decimal(), rounding=ROUND_HALF_UP, context=EXACT))

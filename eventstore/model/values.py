@@ -183,7 +183,7 @@ class Money(Record):
         return Money(EXACT.subtract(self.amount, self._amount_of(other, "subtract")), self.currency)
 
     def __neg__(self) -> Money:
-        return Money(-self.amount, self.currency)
+        return Money(self.amount.copy_negate(), self.currency)
 
     def __lt__(self, other: object) -> bool:
         return self.amount < self._amount_of(other, "compare")

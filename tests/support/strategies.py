@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ from eventstore.model.events import (
     OrderInitialized,
 )
 from eventstore.model.identifiers import (
+    LENGTH_MAX,
     UUID4,
     AccountId,
     ClientId,
@@ -50,6 +52,7 @@ from eventstore.model.identifiers import (
 from eventstore.model.instrument import Instrument
 from eventstore.model.instruments import HANDICAP_NONE, INSTRUMENTS, BettingInstrument
 from eventstore.model.record import U64_MAX, Field, Record
+from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.model.values import DIGITS_MAX, PRECISION_MAX, Fixed, Money, Price, Quantity
 
 I = TypeVar("I", bound=Identifier)  # noqa: E741 # the customary name for the type of an id here
@@ -90,11 +93,13 @@ _PLAIN = st.characters(codec="ascii", categories=("L", "N", "P"), exclude_charac
 _ANY = st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="{}\u2028\u2029")
 
 
+@cache
 def texts(max_size: int = 30) -> SearchStrategy[str]:
     """Any text that is valid Unicode: control characters, braces and emptiness included."""
     return st.text(st.characters(exclude_categories=["Cs"]), max_size=max_size)
 
 
+@cache
 def _parts(without: str = "") -> SearchStrategy[str]:
     def clean(alphabet: SearchStrategy[str]) -> SearchStrategy[str]:
         return alphabet.filter(lambda c: c not in without) if without else alphabet
@@ -104,11 +109,13 @@ def _parts(without: str = "") -> SearchStrategy[str]:
     return st.one_of(plain, plain, wild)
 
 
+@cache
 def instrument_ids() -> SearchStrategy[InstrumentId]:
     """Ids with dots, slashes and spaces in the symbol."""
     return st.builds(lambda s, v: InstrumentId(f"{s}.{v}"), _parts(), _parts(without="."))
 
 
+@cache
 def uuids() -> SearchStrategy[UUID4]:
     """Event ids."""
     return st.uuids().map(lambda u: UUID4(str(u)))
@@ -127,6 +134,7 @@ def ids(kind: type[I]) -> SearchStrategy[I]:
 # Values
 
 
+@cache
 def timestamps() -> SearchStrategy[int]:
     """UNIX nanoseconds: 0, 19 digits, both sides of 2**63, 2**64-1, and anything between."""
     edges = (0, 1, 1_700_000_000_123_456_789, 2**53 + 1, 2**63 - 1, 2**63, U64_MAX)
@@ -152,6 +160,7 @@ def quantities(precision: int | None = None) -> SearchStrategy[Quantity]:
     return decimals(precision, signed=False).map(Quantity)
 
 
+@cache
 def currencies() -> SearchStrategy[Currency]:
     """Built-in currencies: what text can be turned back into."""
     return st.sampled_from(BUILTIN_CURRENCIES)
@@ -176,6 +185,7 @@ def money(draw: st.DrawFn, currency: Currency | None = None, signed: bool = True
     return Money(draw(decimals(unit.precision, digits=digits, signed=signed)), unit)
 
 
+@cache
 def infos(max_leaves: int = 8) -> SearchStrategy[dict[str, Any]]:
     """Free-form data: nested, with bytes and 64-bit integers. No NaN: it is not equal to itself."""
     leaves = (
@@ -192,6 +202,7 @@ def infos(max_leaves: int = 8) -> SearchStrategy[dict[str, Any]]:
 # Records
 
 
+@cache
 def _of_kind(kind: Any) -> SearchStrategy[Any]:
     made: Callable[[], SearchStrategy[Any]] | None = _KINDS.get(kind)
     if made is not None:
@@ -199,6 +210,7 @@ def _of_kind(kind: Any) -> SearchStrategy[Any]:
     return ids(kind) if issubclass(kind, Identifier) else st.sampled_from(kind)
 
 
+@cache
 def field_values(spec: Field) -> SearchStrategy[Any]:
     """Valid values of one field of a record, by the type it is declared with."""
     if spec.is_info:
@@ -213,30 +225,33 @@ def field_values(spec: Field) -> SearchStrategy[Any]:
 def records(kind: type[R], **given: SearchStrategy[Any]) -> SearchStrategy[R]:
     """Records of that class: every field drawn by its type, but those given."""
     drawn = {spec.name: field_values(spec) for spec in kind._specs}
-    return st.builds(kind, **(drawn | given))
+    return st.fixed_dictionaries(drawn | given).map(lambda values: kind(**values))
 
 
-@st.composite
-def _order_initialized(draw: st.DrawFn, order_type: OrderType | None) -> OrderInitialized:
-    kind = order_type or draw(st.sampled_from(OrderType))
+@cache
+def _initialized(order_type: OrderType) -> SearchStrategy[OrderInitialized]:
     conditional = {name for names in ORDER_OPTIONS.values() for name in names}
-    given = {}
-    for spec in OrderInitialized._specs:
-        if spec.name not in conditional or spec.name in ORDER_OPTIONS[kind]:
-            needed = spec.name in ("trailing_offset", "limit_offset")
-            given[spec.name] = draw(decimals(digits=20) if needed else field_values(spec))
-    return OrderInitialized(**(given | {"order_type": kind}))
+    foreign = conditional - set(ORDER_OPTIONS[order_type])
+    drawn = {spec.name: field_values(spec) for spec in OrderInitialized._specs if spec.name not in foreign}
+    needed = {name: decimals(digits=20) for name in ("trailing_offset", "limit_offset") if name in drawn}
+    fields = st.fixed_dictionaries(drawn | needed | {"order_type": st.just(order_type)})
+    return fields.map(lambda values: OrderInitialized(**values))
 
 
 def orders_initialized(order_type: OrderType | None = None) -> SearchStrategy[OrderInitialized]:
     """`OrderInitialized` of that type (None: any), with the fields that the type has."""
-    return _order_initialized(order_type)
+    return st.sampled_from(OrderType).flatmap(_initialized) if order_type is None else _initialized(order_type)
 
 
 def order_events(kind: type[OrderEvent] | None = None) -> SearchStrategy[OrderEvent]:
     """Order events of that class; None for any. One event each, not a history."""
     if kind is None:
-        return st.sampled_from(sorted(ORDER_EVENTS)).flatmap(lambda name: order_events(ORDER_EVENTS[name]))
+        return st.sampled_from([ORDER_EVENTS[name] for name in sorted(ORDER_EVENTS)]).flatmap(_events)
+    return _events(kind)
+
+
+@cache
+def _events(kind: type[OrderEvent]) -> SearchStrategy[OrderEvent]:
     return orders_initialized() if kind is OrderInitialized else records(kind)
 
 
@@ -309,7 +324,7 @@ def _instruments(draw: st.DrawFn, kind: type[N], digits: int, precision_max: int
     if kind is BettingInstrument:
         given["market_id"] = f"1.{draw(st.integers(0, 999_999_999))}"
         given["selection_id"] = draw(st.integers(0, 99_999_999))
-        given["selection_handicap"] = draw(st.sampled_from((HANDICAP_NONE, Decimal("0"), Decimal("-1.5"))))
+        given["selection_handicap"] = draw(st.sampled_from((HANDICAP_NONE, Decimal(0), Decimal("-1.5"))))
         symbol = BettingInstrument.symbol_of(given["market_id"], given["selection_id"], given["selection_handicap"])
         given |= {"raw_symbol": symbol, "id": InstrumentId.from_parts(symbol, given["id"].venue)}
     return kind(**given)
@@ -321,6 +336,16 @@ def instruments(
     """Instruments of that class (None: any), with numbers of at most that many digits and decimals."""
     kinds = [INSTRUMENTS[name] for name in sorted(INSTRUMENTS)] if kind is None else [kind]
     return st.sampled_from(kinds).flatmap(lambda made: _instruments(made, digits, precision_max))
+
+
+@st.composite
+def synthetics(draw: st.DrawFn) -> SyntheticInstrument:
+    """Synthetic instruments whose formula is the sum of the components."""
+    components = draw(st.lists(instrument_ids(), min_size=2, max_size=4, unique=True))
+    symbol = draw(ids(Symbol).filter(lambda text: len(text) < LENGTH_MAX - 10))
+    precision = draw(st.integers(0, PRECISION_MAX))
+    moments = draw(st.tuples(timestamps(), timestamps()))
+    return SyntheticInstrument(symbol, precision, tuple(components), " + ".join(components), *moments)
 
 
 _KINDS: dict[Any, Callable[[], SearchStrategy[Any]]] = {
