@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventstore.model.currencies import EUR, USD
@@ -37,6 +37,7 @@ def read_back(record: Record) -> None:
 
 @pytest.mark.parametrize("kind", ORDER_EVENTS.values())
 def test_every_order_event_is_read_back(kind: type[OrderEvent]) -> None:
+    @settings(max_examples=50)
     @given(some.order_events(kind))
     def check(event: OrderEvent) -> None:
         read_back(event)
@@ -48,6 +49,7 @@ def test_every_order_event_is_read_back(kind: type[OrderEvent]) -> None:
 
 @pytest.mark.parametrize("order_type", OrderType)
 def test_an_initialized_order_shows_the_options_of_its_type(order_type: OrderType) -> None:
+    @settings(max_examples=30)
     @given(some.orders_initialized(order_type))
     def check(event: OrderInitialized) -> None:
         read_back(event)
