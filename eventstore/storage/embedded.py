@@ -255,7 +255,6 @@ def _launch(home: Path, server_fd: int, deadline: float) -> tuple[Path, int, sub
     _refuse_older_server(home, binary)
     socket_path = choose_socket_path(home)
     socket_path.unlink(missing_ok=True)
-    (home / _PID).unlink(missing_ok=True)
     (home / _SOCKET_PATH).write_bytes(os.fsencode(socket_path))
     (home / _CONFIG).write_bytes(_configuration(home, socket_path))
     with (home / _LOG).open("ab") as log:
