@@ -117,10 +117,10 @@ def order_after(*kinds: type[OrderEvent], order_type: OrderType = OrderType.LIMI
 
 
 def everything(order: Order) -> dict[str, Any]:
-    """All that an order holds, to compare two of them or one with itself later."""
+    """All that an order holds, to compare two of them or one with itself later; but for what is only a cache."""
     held = {}
     for base in type(order).__mro__:
-        for name in getattr(base, "__slots__", ()):
+        for name in set(getattr(base, "__slots__", ())) - {"_float_average"}:
             value = getattr(order, name)
             held[name] = value.copy() if isinstance(value, list | dict) else value
     return held
