@@ -254,16 +254,19 @@ class Position:
 
     def _averages_with(self, fill: OrderFilled, is_buy: bool) -> tuple[tuple[float, float, float], float]:
         """Return average opening and closing price and return with the fill added, and the profit that it makes."""
-        avg_open, avg_close, ratio = self.avg_px_open, self.avg_px_close, self.realized_return
+        avg_open, avg_close = self.avg_px_open, self.avg_px_close
         px, qty, held = _double(fill.last_px), _double(fill.last_qty), _double(self.quantity)
         is_long = self.side is PositionSide.LONG
         if is_long is is_buy:
-            return ((avg_open * held + px * qty) / (held + qty), avg_close, ratio), 0.0
+            return ((avg_open * held + px * qty) / (held + qty), avg_close, self.realized_return), 0.0
         counted = _double(self._buy_qty if is_buy else self._sell_qty)
         avg_close = px if avg_close == 0.0 else (avg_close * counted + px * qty) / (counted + qty)
+        ratio = 0.0
         if avg_open != 0.0:
             ratio = (avg_close - avg_open if is_long else avg_open - avg_close) / avg_open
-        return (avg_open, avg_close, ratio), _profit(self.basis, avg_open, px, min(qty, held), is_long)
+        # NautilusTrader keeps the signed quantity as a double: it bounds what can be closed by that.
+        closed = min(qty, abs(float(self.signed_qty)))
+        return (avg_open, avg_close, ratio), _profit(self.basis, avg_open, px, closed, is_long)
 
     @property
     def symbol(self) -> Symbol:
@@ -340,7 +343,8 @@ class Position:
         if self.is_closed:
             return Money.zero(settlement)
         _check_price("unrealized_pnl", last)
-        profit = _profit(self.basis, self.avg_px_open, _double(last), _double(self.quantity), self.is_long)
+        held = min(_double(self.quantity), abs(float(self.signed_qty)))  # as in closing it
+        profit = _profit(self.basis, self.avg_px_open, _double(last), held, self.is_long)
         return _booked(f"Position {self.id}: unrealized_pnl", profit, settlement)
 
     def total_pnl(self, last: Price) -> Money:

@@ -234,6 +234,12 @@ def test_commissions_are_kept_by_currency_and_leave_the_quantity_alone() -> None
         ([("BUY", "10", "0.00"), ("SELL", "5", "1.00")], 0.0, 1.0, "5.00 USD"),
         ([("BUY", "10", "-5.00"), ("SELL", "5", "-1.00")], -0.8, None, "20.00 USD"),
         ([("BUY", "10", "5.00"), ("SELL", "2", "0.00"), ("SELL", "4", "8.00")], 0.6, 8.0, "2.00 USD"),
+        (
+            [("BUY", "2", "4.00"), ("SELL", "1", "6.00"), ("BUY", "1", "-4.00"), ("SELL", "1", "2.00")],
+            0.0,
+            4.0,
+            "4.00 USD",
+        ),
     ],
 )
 def test_prices_at_and_below_zero(fills: list[tuple[str, ...]], ratio: float, shown: float | None, pnl: str) -> None:
