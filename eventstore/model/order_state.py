@@ -263,14 +263,16 @@ class OrderState:
         worse = EXACT.subtract(average, self._slippage_from)
         return worse if self.side is OrderSide.BUY else -worse
 
-    def _shown_avg_px(self) -> float | None:
-        """The average price as NautilusTrader has it: a running average of floats, each step rounded to a float.
+    def _shown_slippage(self) -> float | None:
+        """The slippage as NautilusTrader has it: the difference of floats, from a running average of floats.
 
-        The float nearest to `avg_px` differs from that in the last digits, and a slippage shows nothing but those. How far
-        the events were added up is kept, so showing an order costs the same however many fills it has.
+        Where prices are large and slippage small, that shows digits which the exact difference does not have. How far the
+        events were added up is kept, so showing an order costs the same however many fills it has.
         """
         if self._filled is None:
             return None
+        if self._slippage_from is None:
+            return 0.0
         count, filled, average = self._float_average
         for event in self._events[count:]:
             if isinstance(event, OrderFilled):
@@ -280,12 +282,6 @@ class OrderState:
                 price = _double(event.last_px)
                 average = (average * (total - last_qty) + price * last_qty) / total if average else price
         self._float_average = (len(self._events), filled, average)
-        return average
-
-    def _shown_slippage(self) -> float | None:
-        average = self._shown_avg_px()
-        if average is None or self._slippage_from is None:
-            return None if average is None else 0.0
         own = _double(self._slippage_from)
         return average - own if self.side is OrderSide.BUY else own - average
 
