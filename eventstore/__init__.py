@@ -1,7 +1,7 @@
 """An event-sourced write-behind persister behind a trading node's in-memory cache.
 
-The calls of a cache become command events on an in-process queue; a background thread writes them into Redis, as an append-only
-log and the views that loads read.
+The calls of a cache become command events on an in-process queue; a background thread writes them into Redis, as an
+append-only log and the views that loads read.
 """
 
 from eventstore.codec import MsgPackSerializer, Serializer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from eventstore.codec import Serializer, unpack_amended
 from eventstore.errors import CodecError, DamagedRecord
@@ -64,7 +64,7 @@ def account_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer
 
 
 def events_from(key: str, fields: Mapping[bytes, bytes], kind: type[R], serializer: Serializer) -> tuple[list[R], int]:
-    """Return the events of the hash `key` by rising version, and the version behind the last. Raises `DamagedRecord`."""
+    """Return the events of the hash `key` by version, and the version behind the last. Raises `DamagedRecord`."""
     versions = []
     for name in fields:
         if name.isdigit():
@@ -88,4 +88,4 @@ def record_from(key: str, field: str, data: bytes | None, kind: type[R], seriali
         raise DamagedRecord(key, field, str(error)) from error
     if not isinstance(record, kind):
         raise DamagedRecord(key, field, f"a {type(record).__name__} stands where a {kind.__name__} belongs")
-    return cast(R, record)
+    return record

@@ -1,7 +1,7 @@
 """Records as bytes: positional MessagePack arrays of type tag, schema version and the fields in order.
 
-Decoding never runs code that the bytes name, and allocates no more than a small multiple of their length. Whatever is wrong
-with them raises `CodecError`.
+Decoding never runs code that the bytes name, and allocates no more than a small multiple of their length. Whatever is
+wrong with them raises `CodecError`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class MsgPackSerializer(Serializer):
                 value = fields[i]
                 if value is not None:
                     fields[i] = convert(value)
-            return cast(bytes, msgpack.packb(fields))
+            return msgpack.packb(fields)
         except (TypeError, ValueError, OverflowError) as e:
             if isinstance(e, CodecError):
                 raise
@@ -93,7 +93,8 @@ class MsgPackSerializer(Serializer):
         del fields[:2]
         if version != VERSION:
             fields = upcast(tag, version, fields)
-        return build(kind, fields)
+        record: Record = build(kind, fields)
+        return record
 
 
 def unpack(data: bytes) -> Any:
@@ -107,7 +108,7 @@ def unpack(data: bytes) -> Any:
     try:
         return msgpack.unpackb(data, use_list=True, strict_map_key=True, ext_hook=_no_extension)
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as e:
-        raise CodecError(f"not a MessagePack value: {e or type(e).__name__}") from e
+        raise CodecError(f"not a MessagePack value: {str(e) or type(e).__name__}") from e
 
 
 def _no_extension(code: int, data: bytes) -> Any:
@@ -123,6 +124,7 @@ def build(kind: type[Record], fields: list[Any]) -> Any:
     if signature not in plan.seen:
         plan.check(fields)
         plan.seen.add(signature)
+    i = 0
     try:
         for i, convert in plan.conversions:
             value = fields[i]
@@ -278,7 +280,7 @@ def _reader(owner: str, spec: Field) -> Convert | None:
         return dict(kind._value2member_map_).__getitem__
     if issubclass(kind, Identifier):
         return _Identifiers(kind).__getitem__
-    return functools.partial(_read_record, kind)
+    return functools.partial(_read_record, cast(type[Record], kind))
 
 
 class _Identifiers(dict[str, Any]):
@@ -365,7 +367,7 @@ def _read_record(kind: type[Record], row: Any) -> Record:
 
 def pack_state(state: dict[str, bytes]) -> bytes:
     """Return the saved state of an actor or strategy as bytes."""
-    return cast(bytes, msgpack.packb([STATE_TAG, VERSION, state]))
+    return msgpack.packb([STATE_TAG, VERSION, state])
 
 
 def unpack_state(data: bytes) -> dict[str, bytes]:
@@ -378,7 +380,8 @@ def unpack_state(data: bytes) -> dict[str, bytes]:
     for key, value in row[2].items():
         if key.__class__ is not str or value.__class__ is not bytes:
             raise CodecError(f"not a saved state: {key!r:.40} is no text with bytes behind it")
-    return cast(dict[str, bytes], row[2])
+    states: dict[str, bytes] = row[2]
+    return states
 
 
 def pack_snapshot(values: dict[str, Any], timestamps_as_str: bool) -> bytes:
@@ -395,7 +398,7 @@ def pack_snapshot(values: dict[str, Any], timestamps_as_str: bool) -> bytes:
         for i in _times(names):
             if row[i] is not None:
                 row[i] = str(row[i])
-    return cast(bytes, msgpack.packb([tag, VERSION, *row]))
+    return msgpack.packb([tag, VERSION, *row])
 
 
 def unpack_snapshot(data: bytes) -> dict[str, Any]:
@@ -433,7 +436,7 @@ def pack_amended(amendments: Sequence[Amendment]) -> bytes:
         (count, name, value if value is None or isinstance(value, int) else str(value))
         for count, name, value in amendments
     ]
-    return cast(bytes, msgpack.packb([AMENDMENTS_TAG, VERSION, rows]))
+    return msgpack.packb([AMENDMENTS_TAG, VERSION, rows])
 
 
 def unpack_amended(data: bytes) -> list[Amendment]:

@@ -7,7 +7,7 @@ A command is stored as a MessagePack array of its kind, its schema version and i
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -260,7 +260,7 @@ KINDS: dict[type[Command], int] = {command: kind for kind, command in COMMANDS.i
 
 def encode(command: Command) -> bytes:
     """Return `command` as it is stored in the log."""
-    return cast(bytes, msgpack.packb((KINDS[command.__class__], VERSION, *command)))
+    return msgpack.packb((KINDS[command.__class__], VERSION, *command))
 
 
 def decode(data: bytes) -> Command:
@@ -300,13 +300,13 @@ def _kinds(annotation: str) -> tuple[type, ...]:
 
 # The annotations of the classes above, which are text, as types to hold stored values against.
 _SHAPES: dict[type[Command], list[tuple[type, ...]]] = {
-    kind: [_kinds(getattr(hint, "__forward_arg__", hint)) for hint in kind.__annotations__.values()]
+    kind: [_kinds(str(getattr(hint, "__forward_arg__", hint))) for hint in kind.__annotations__.values()]
     for kind in COMMANDS.values()
 }
 
 
 def describe() -> dict[str, str]:
-    """Return the meaning of every kind for other readers: ``command:<kind>:<version>`` → its name and fields, as JSON."""
+    """Return the meaning of every kind for other readers: ``command:<kind>:<version>`` → name and fields, as JSON."""
     return {
         f"command:{kind}:{VERSION}": json.dumps({"name": command.__name__, "fields": command._fields})
         for kind, command in COMMANDS.items()

@@ -6,9 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.backlog import OnFull
-
 from eventstore.errors import ConfigError
+from workers.backlog import OnFull
 
 # name → (least, most): a setting outside is a slip of the pen, not a wish.
 _BOUNDS: dict[str, tuple[float, float]] = {

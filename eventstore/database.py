@@ -9,9 +9,6 @@ from time import time_ns
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
-from workers.backlog import Full, Shut
-from workers.heartbeat import Heartbeat
-
 from eventstore import commands as c
 from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.config import CacheDatabaseConfig
@@ -35,13 +32,15 @@ from eventstore.model.identifiers import (
     TraderId,
     VenueOrderId,
 )
-from eventstore.model.instruments import Instrument
+from eventstore.model.instrument import Instrument
 from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.model.values import Money
 from eventstore.persister import Persister, Stats, default_logger
 from eventstore.registry import Life
+from workers.backlog import Full, Shut
+from workers.heartbeat import Heartbeat
 
 A = TypeVar("A")
 K = TypeVar("K", bound=str)
@@ -53,14 +52,14 @@ _NO_TRIGGER = TriggerType.NO_TRIGGER
 class RedisCacheDatabase(CacheDatabase):
     """A cache database that writes behind into Redis: an append-only log, and views of it for the loads.
 
-    A verb that writes checks its arguments, captures what it needs, puts it in a queue and returns; a thread does the rest.
-    All verbs may be called from any thread; one aggregate should be updated by one thread at a time.
+    A verb that writes checks its arguments, captures what it needs, puts it in a queue and returns; a thread does the
+    rest. All verbs may be called from any thread; one aggregate should be updated by one thread at a time.
 
     Parameters
     ----------
     trader_id : TraderId
-        Whose data it is. All keys begin with ``{trader-<trader_id>}``. Opening it takes the log over from whoever wrote to
-        it before: that one is refused from then on.
+        Whose data it is. All keys begin with ``{trader-<trader_id>}``. Opening it takes the log over from whoever wrote
+        to it before: that one is refused from then on.
     logger : structlog logger, optional
         Gets what happens in the background. Default: ``structlog.get_logger("eventstore")``.
     serializer : Serializer, optional
@@ -282,7 +281,8 @@ class RedisCacheDatabase(CacheDatabase):
         position_id = position.id
         if position.trader_id != self.trader_id:
             raise Refused(
-                f"{operation} {position_id}: it is a position of {position.trader_id}, this is {self.trader_id}'s database"
+                f"{operation} {position_id}: it is a position of {position.trader_id}, and this database is "
+                f"{self.trader_id}'s"
             )
         arguments = (position_id, 0, not position.is_closed, events, position.basis)
         self._accept(operation, position_id, self._encode_position, arguments)
@@ -353,7 +353,8 @@ class RedisCacheDatabase(CacheDatabase):
         if events is None:
             raise StaleObject(
                 f"update_order {order.client_order_id}: the last event written ({type(life.last).__name__} "
-                f"{life.last.event_id}) is not among its {len(order._events)}; load the order and apply the new events to it"
+                f"{life.last.event_id}) is not among its {len(order._events)}; load the order and apply the new events "
+                "to that one"
             )
         return events
 
@@ -504,8 +505,8 @@ class RedisCacheDatabase(CacheDatabase):
         """
         _check("delete_account_event", "account_id", account_id, AccountId)
         _check("delete_account_event", "event_id", event_id, str)
-        fields = self._fresh() and self._persister.reader.hash(self._keys.account(account_id))
-        for version, data in fields.items():
+        self._fresh()
+        for version, data in self._persister.reader.hash(self._keys.account(account_id)).items():
             record = self._serializer.deserialize(data)
             if isinstance(record, AccountState) and record.event_id == event_id:
                 arguments = (account_id, int(version), str(event_id))
@@ -666,8 +667,8 @@ class RedisCacheDatabase(CacheDatabase):
     def _check_size(self, operation: str, key: str, size: int) -> None:
         if size > self.config.value_bytes_max:
             raise TooLarge(
-                f"{operation} {key}: {size} bytes, at most {self.config.value_bytes_max} are allowed; split it, or raise "
-                "value_bytes_max"
+                f"{operation} {key}: {size} bytes, at most {self.config.value_bytes_max} are allowed; split it, or "
+                "raise value_bytes_max"
             )
 
     def _note_damage(self, damage: DamagedRecord) -> None:

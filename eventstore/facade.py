@@ -18,7 +18,7 @@ from eventstore.model.identifiers import (
     StrategyId,
     VenueOrderId,
 )
-from eventstore.model.instruments import Instrument
+from eventstore.model.instrument import Instrument
 from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.synthetic import SyntheticInstrument
@@ -38,8 +38,9 @@ class Component(Protocol):
 
 
 class CacheDatabase(ABC):
-    """What a node's in-memory cache is kept in. Adds, updates and deletes return before they are written; loads wait for
-    what was accepted before them.
+    """What a node's in-memory cache is kept in.
+
+    Adds, updates and deletes return before they are written; loads wait for what was accepted before them.
 
     Every verb raises `TypeError` for an argument of another type than its own, before anything is accepted.
     """

@@ -8,9 +8,9 @@ from eventstore.model.identifiers import TraderId
 class Keys:
     """Every key of `trader_id` begins with the hash tag ``{trader-<id>}``, so all of them are in one cluster slot.
 
-    The text behind the tag is fixed, but for three families: ``order:<id>``, ``position:<id>`` and ``account:<id>``, one
-    hash an aggregate. An id that begins a second life gets a new hash; the earlier ones are kept as ``<key>{<n>}``,
-    `n` counting from 1 (no id holds a brace), and ``lives`` says how many there are.
+    The text behind the tag is fixed, but for three families: ``order:<id>``, ``position:<id>`` and ``account:<id>``,
+    one hash an aggregate. An id that begins a second life gets a new hash; the earlier ones are kept as
+    ``<key>{<n>}``, `n` counting from 1 (no id holds a brace), and ``lives`` says how many there are.
     """
 
     def __init__(self, trader_id: TraderId) -> None:

@@ -12,7 +12,7 @@ from eventstore.keys import Keys
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
 from eventstore.model.identifiers import AccountId, ClientOrderId, PositionId
-from eventstore.model.instruments import Instrument
+from eventstore.model.instrument import Instrument
 from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.record import Record

@@ -14,23 +14,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
-from workers.backlog import Backlog, Full, Shut
-from workers.batch import BatchFormer
-from workers.sink import Unavailable
-from workers.watermark import Mark
-from workers.writer import Writer
 
 from eventstore import commands as c
+from eventstore import schema
 from eventstore.config import CacheDatabaseConfig, default_directory
 from eventstore.errors import BacklogFull, Closed, ConfigError, SyncTimeout, WriterFailed
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
-from eventstore import schema
 from eventstore.storage.appender import Accepted, Appender, Batch, Claim, Entry, claim
 from eventstore.storage.connect import connect, default_client_name, redact, server_facts
 from eventstore.storage.embedded import EmbeddedServer
 from eventstore.storage.faults import translated
 from eventstore.storage.reader import Reader
+from workers.backlog import Backlog, Full, Shut
+from workers.batch import BatchFormer
+from workers.sink import Unavailable
+from workers.watermark import Mark
+from workers.writer import Writer
 
 READ_RETRIES = 3
 

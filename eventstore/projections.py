@@ -243,7 +243,7 @@ _PROJECTIONS: dict[type[c.Command], Callable[[Keys, Any, Target], None]] = {
 
 
 class MemoryViews:
-    """The views as plain dicts and sets: what folding the log gives. Independent of the script that does it in Redis."""
+    """The views as plain dicts and sets: what folding the log gives, without the script that does it in Redis."""
 
     def __init__(self) -> None:
         self.hashes: dict[str, dict[str, bytes]] = {}

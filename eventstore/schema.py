@@ -1,7 +1,7 @@
 """What a record's type tag means, and the names of its fields. Pure: no I/O.
 
-The numbers are in every log that has such a record: they never change and are never given again. The field names of each
-(tag, version) are stored once beside the log, so any language can read it.
+The numbers are in every log that has such a record: they never change and are never given again. The field names of
+each (tag, version) are stored once beside the log, so any language can read it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ AMENDMENTS_TAG = 101
 POSITION_SNAPSHOT_TAG = 110
 _ORDER_SNAPSHOT_BASE = 110  # tag of an order's snapshot: this and the number of its type
 
-_HEAD = "trader_id strategy_id instrument_id client_order_id venue_order_id position_id account_id last_trade_id type side quantity"
+_HEAD = (
+    "trader_id strategy_id instrument_id client_order_id venue_order_id position_id account_id last_trade_id type side "
+    "quantity"
+)
 _FILLS = "filled_qty liquidity_side avg_px slippage commissions"
 _LINKS = "contingency_type order_list_id linked_order_ids parent_order_id"
 _EXEC = "exec_algorithm_id exec_algorithm_params exec_spawn_id tags init_id ts_init ts_last"
@@ -80,9 +83,9 @@ _LIMITED = (
 # The names of a snapshot's values, which are NautilusTrader's keys of a `to_dict()`.
 _SNAPSHOTS: dict[int, str] = {
     POSITION_SNAPSHOT_TAG: (
-        "position_id trader_id strategy_id instrument_id account_id opening_order_id closing_order_id entry side signed_qty "
-        "quantity peak_qty ts_init ts_opened ts_last ts_closed duration_ns avg_px_open avg_px_close quote_currency "
-        "base_currency settlement_currency commissions realized_return realized_pnl ts_snapshot unrealized_pnl"
+        "position_id trader_id strategy_id instrument_id account_id opening_order_id closing_order_id entry side "
+        "signed_qty quantity peak_qty ts_init ts_opened ts_last ts_closed duration_ns avg_px_open avg_px_close "
+        "quote_currency base_currency settlement_currency commissions realized_return realized_pnl ts_snapshot unrealized_pnl"
     ),
     _ORDER_SNAPSHOT_BASE + OrderType.MARKET: (
         f"{_HEAD} time_in_force {_FLAGS} {_FILLS} emulation_trigger status {_LINKS} {_EXEC}"
@@ -102,7 +105,8 @@ _SNAPSHOTS: dict[int, str] = {
         f"{_HEAD} activation_price trigger_price trigger_type trailing_offset trailing_offset_type {_TRIGGERED}"
     ),
     _ORDER_SNAPSHOT_BASE + OrderType.TRAILING_STOP_LIMIT: (
-        f"{_HEAD} price activation_price trigger_price trigger_type limit_offset trailing_offset trailing_offset_type {_LIMITED}"
+        f"{_HEAD} price activation_price trigger_price trigger_type limit_offset trailing_offset trailing_offset_type "
+        f"{_LIMITED}"
     ),
 }
 SNAPSHOTS: dict[int, tuple[str, ...]] = {tag: tuple(names.split()) for tag, names in _SNAPSHOTS.items()}
@@ -136,8 +140,8 @@ def describe() -> dict[str, str]:
     shown[f"record:{AMENDMENTS_TAG}:{VERSION}"] = {"name": "OrderAmendments", "fields": ["amendments"]}
     shown |= {f"snapshot:{tag}:{VERSION}": {"fields": names} for tag, names in SNAPSHOTS.items()}
     shown |= {
-        f"enum:{name}:{VERSION}": {item.name: item.value for item in kind}
-        for name, kind in vars(enums).items()
-        if isinstance(kind, enum.EnumMeta) and kind is not enum.IntEnum
+        f"enum:{kind.__name__}:{VERSION}": {item.name: item.value for item in kind}
+        for kind in enum.IntEnum.__subclasses__()
+        if kind.__module__ == enums.__name__
     }
     return {field: json.dumps(value) for field, value in shown.items()}

@@ -1,11 +1,12 @@
 """The backlog: a bounded FIFO between the threads that call and the one that writes.
 
-Putting is what a caller pays for, so it takes no lock: one comparison, one `deque.append`. It may be called from any thread, from a
-signal handler and from ``__del__``.
+Putting is what a caller pays for, so it takes no lock: one comparison, one `deque.append`. It may be called from any
+thread, from a signal handler and from ``__del__``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -62,7 +63,8 @@ class Backlog(Generic[T]):
         # The one number `put` compares with: the bound, or 0 while there is a reason to look closer.
         self._limit = count_max
         self._bytes = 0
-        self._room = threading.Condition(threading.Lock())
+        # Reentrant: a signal handler or a finalizer may put while its own thread is inside of `put` or `take`.
+        self._room = threading.Condition(threading.RLock())
         self._waiting = 0
         self._reason: str | None = None
         self._consumer: int | None = None
@@ -118,12 +120,24 @@ class Backlog(Generic[T]):
         if self._reason is not None:
             # Closed between the look at the limit and the append: the consumer may be gone. Either the item can be
             # taken back, then it was never accepted, or the consumer has it.
+            if self._take_back(item):
+                raise Shut(self._reason)
+            return
+        self.wake()
+
+    def _take_back(self, item: T | _Sized[T]) -> bool:
+        """Remove `item` if it is still there; return whether it was."""
+        while True:
             try:
                 self._queue.remove(item)
             except ValueError:
-                return
-            raise Shut(self._reason)
-        self.wake()
+                return False
+            except IndexError:
+                continue  # the consumer took something while the items were compared
+            if isinstance(item, _Sized):
+                with self._room:
+                    self._bytes -= item.size
+            return True
 
     def _make_room(self, size: int) -> None:
         with self._room:
@@ -160,6 +174,7 @@ class Backlog(Generic[T]):
 
     def take(self, count: int) -> list[T]:
         """Remove and return up to `count` items, oldest first. For the one consuming thread."""
+        self._consumer = threading.get_ident()
         queue = self._queue
         taken: list[T] = []
         size = 0
@@ -183,7 +198,6 @@ class Backlog(Generic[T]):
 
     def wait(self) -> None:
         """Wait until there is something to take, or until woken. For the consuming thread."""
-        self._consumer = threading.get_ident()
         self._attention = True
         if not self._queue:
             self._gate.acquire()
@@ -196,10 +210,8 @@ class Backlog(Generic[T]):
     def wake(self) -> None:
         """End the consumer's `wait` or `linger`."""
         self._attention = self._reason is not None
-        try:
+        with contextlib.suppress(RuntimeError):  # it is awake, or another caller woke it
             self._gate.release()
-        except RuntimeError:
-            pass  # it is awake, or another caller woke it
 
     def close(self, reason: str) -> None:
         """Refuse whatever is put from now on; what is in stays in. The first reason is kept."""

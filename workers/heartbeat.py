@@ -35,5 +35,5 @@ class Heartbeat:
             self._beat()
             while not self._stopping.wait(self._interval_s):
                 self._beat()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, its owner asks for it
             self.error = error

@@ -29,7 +29,7 @@ class Sink(Protocol[Item, Entry, Batch]):
     """
 
     def encode(self, item: Item) -> Entry:
-        """Return `item` in the form in which it is sent. Never raises: what can not be encoded becomes an entry that says so."""
+        """Return `item` in the form in which it is sent; for what can not be encoded, an entry that says so."""
 
     def size(self, entry: Entry) -> int:
         """The bytes that `entry` adds to a batch."""
@@ -64,7 +64,7 @@ class Backoff:
 
     def next_s(self) -> float:
         """Seconds to wait before the next attempt."""
-        ceiling = min(self.max_s, self.first_s * 2 ** min(self.attempts, 32))
+        ceiling: float = min(self.max_s, self.first_s * 2 ** min(self.attempts, 32))
         self.attempts += 1
         # At least half of it: a wait of nothing would hammer a server that is starting.
         return ceiling * (0.5 + self._draw.random() / 2)

@@ -96,7 +96,7 @@ class Writer(Generic[Item, Entry, Batch]):
         self._thread.start()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the end of the thread, which comes when the backlog is closed and drained; return whether it ended."""
+        """Wait for the thread to end, which it does once the backlog is closed and drained; return whether it did."""
         self._thread.join(max(timeout_s, 0.0))
         return not self._thread.is_alive()
 
@@ -110,7 +110,7 @@ class Writer(Generic[Item, Entry, Batch]):
     def _run(self) -> None:
         try:
             self._drain()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - nothing may end the thread unseen
             self._backlog.close(f"the writer failed: {error}")
             self.applied.fail(error)
             for item in self._backlog.waiting():

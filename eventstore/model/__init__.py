@@ -1,4 +1,4 @@
-"""A small trading domain model: identifiers, values, currencies, instruments, orders, positions, accounts and their events.
+"""A small trading domain model: identifiers, values, currencies, instruments, orders, positions, accounts, events.
 
 Names, enumerations and `to_dict()` keys are NautilusTrader's, so that one log serves both. State is exact: decimals and
 integers, never floats.

@@ -266,8 +266,8 @@ class OrderState:
     def _shown_slippage(self) -> float | None:
         """The slippage as NautilusTrader has it: the difference of floats, from a running average of floats.
 
-        Where prices are large and slippage small, that shows digits which the exact difference does not have. How far the
-        events were added up is kept, so showing an order costs the same however many fills it has.
+        Where prices are large and slippage small, that shows digits which the exact difference does not have. How far
+        the events were added up is kept, so showing an order costs the same however many fills it has.
         """
         if self._filled is None:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgpack
 import redis
@@ -26,7 +26,7 @@ ARGUMENTS_MAX = 4000
 
 
 Accepted = tuple[str, str, int, Callable[..., c.Command], tuple[Any, ...]]
-"""What a call leaves in the backlog: its name, its key, when (UNIX nanoseconds), how to make a command of it, of what."""
+"""What a call leaves in the backlog: its name, key and time (UNIX nanoseconds); how to make a command, and of what."""
 
 
 class Entry(NamedTuple):
@@ -68,11 +68,11 @@ def claim(client: redis.Redis, keys: Keys, owner: str, now_ms: int) -> Claim:
         If the server can not be reached or refuses.
     """
     with translated("claim the log"):
-        reply: list[bytes] = client.eval(script("claim.lua"), 2, keys.writer, keys.log, owner, now_ms, GENESIS)
+        reply: list[bytes] = client.eval(script("claim.lua").decode(), 2, keys.writer, keys.log, owner, now_ms, GENESIS)
     if reply[0] != b"claimed":
         raise Diverged(
-            f"claim the log {keys.log}: {reply[1].decode()}. Nothing was written. Restore the server's data, or move what "
-            "is left of this trader's keys away to begin a new log"
+            f"claim the log {keys.log}: {reply[1].decode()}. Nothing was written. Restore the server's data, or move "
+            "what is left of this trader's keys away to begin a new log"
         )
     return Claim(
         epoch=int(reply[1]),
@@ -270,7 +270,7 @@ class Appender:
 
     def _connect(self) -> redis.Connection:
         pool = self._client.connection_pool
-        connection = cast(redis.Connection, pool.get_connection())
+        connection = pool.get_connection()
         try:
             # Loaded with every connection: a server that restarted or took over does not have it.
             connection.send_command("SCRIPT", "LOAD", self._source)
@@ -293,4 +293,4 @@ def _arguments(*values: bytes) -> bytes:
 
 def _for_lua(value: list[Any]) -> bytes:
     # The server's MessagePack library knows text ("raw") only, of which its strings of bytes are made.
-    return cast(bytes, msgpack.packb(value, use_bin_type=False))
+    return msgpack.packb(value, use_bin_type=False)

@@ -113,6 +113,12 @@ class Reader:
                 return
             low = f"({rows[-1][0].decode()}"
 
+    def last(self) -> LogEntry | None:
+        """Return the last entry of the log, or None if it has none."""
+        with translated(f"read the end of {self._keys.log}"):
+            rows = cast(list[Any], self._client.xrevrange(self._keys.log, count=1))
+        return _entry(self._keys.log, *rows[0]) if rows else None
+
     def sizes(self) -> dict[str, int]:
         """Return how many entries each collection, index and set has, by the last part of its key's name."""
         names = [*self._keys.fixed_views()]
@@ -132,8 +138,8 @@ class Reader:
     def log_size(self) -> tuple[int, int]:
         """Return how many entries the log has, and the bytes of memory that it takes."""
         with translated(f"measure {self._keys.log}"):
-            entries = cast(int, self._client.xlen(self._keys.log))
-            memory = cast("int | None", self._client.memory_usage(self._keys.log, samples=0)) if entries else 0
+            entries = self._client.xlen(self._keys.log)
+            memory = self._client.memory_usage(self._keys.log, samples=0) if entries else 0
         return entries, memory or 0
 
     def memory(self, keys: Iterable[str]) -> int:
