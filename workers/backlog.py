@@ -7,10 +7,13 @@ thread, from a signal handler and from ``__del__``.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
+import weakref
 from collections import deque
-from typing import Generic, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Any, Generic, Literal, TypeVar
 
 T = TypeVar("T")
 
@@ -72,6 +75,7 @@ class Backlog(Generic[T]):
         self._attention = False
         self._gate = threading.Lock()
         self._gate.acquire()
+        _BACKLOGS.add(self)
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -192,6 +196,10 @@ class Backlog(Generic[T]):
                     self._room.notify_all()
         return taken
 
+    def put_back(self, items: Sequence[T]) -> None:
+        """Put `items`, which were taken last, back where they were. For the consuming thread, when it can not go on."""
+        self._queue.extendleft(reversed(items))
+
     def waiting(self) -> list[T]:
         """A copy of what is in, oldest first. For the consuming thread, once nothing more is taken."""
         return [item.item if isinstance(item, _Sized) else item for item in list(self._queue)]
@@ -213,6 +221,14 @@ class Backlog(Generic[T]):
         with contextlib.suppress(RuntimeError):  # it is awake, or another caller woke it
             self._gate.release()
 
+    def _disown(self) -> None:
+        # In a child after a fork: there is no consumer here, and whoever held a lock is not here to let it go.
+        self._reason = self._reason or "it was inherited through a fork and has no writer in this process"
+        self._limit = 0
+        self._attention = True
+        self._room = threading.Condition(threading.Lock())
+        self._gate = threading.Lock()
+
     def close(self, reason: str) -> None:
         """Refuse whatever is put from now on; what is in stays in. The first reason is kept."""
         # No lock is needed to refuse: the next `put` looks closer because of the limit.
@@ -223,3 +239,15 @@ class Backlog(Generic[T]):
         with self._room:
             self._room.notify_all()
         self.wake()
+
+
+_BACKLOGS: weakref.WeakSet[Backlog[Any]] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for backlog in _BACKLOGS:
+        backlog._disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

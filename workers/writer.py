@@ -76,6 +76,7 @@ class Writer(Generic[Item, Entry, Batch]):
         self._backoff_held = backoff_held or Backoff(0.5, 10.0)
         self.taken = position
         """The last position that was given to an entry."""
+        self._slice: deque[Item | Mark] = deque()  # taken from the backlog and not encoded yet
         self._sealed = position  # the last position in a sealed batch
         self._inflight: deque[tuple[Batch, int]] = deque()
         self._abandoned = threading.Event()
@@ -111,8 +112,10 @@ class Writer(Generic[Item, Entry, Batch]):
         try:
             self._drain()
         except BaseException as error:  # noqa: BLE001 - nothing may end the thread unseen
-            self._backlog.close(f"the writer failed: {error}")
+            # In this order: whoever is refused finds the cause, and whoever waits is either told here or finds it too.
             self.applied.fail(error)
+            self._backlog.close(f"the writer failed: {error}")
+            self._backlog.put_back(self._slice)
             for item in self._backlog.waiting():
                 if isinstance(item, Mark):
                     item.fail(error)
@@ -123,9 +126,9 @@ class Writer(Generic[Item, Entry, Batch]):
     def _drain(self) -> None:
         backlog, former = self._backlog, self._former
         while not self._abandoned.is_set():
-            items = backlog.take(SLICE)
-            if items:
-                urgent = self._encode(items)
+            self._slice.extend(backlog.take(SLICE))
+            if self._slice:
+                urgent = self._encode()
                 if urgent:
                     self._send_formed()
                 time.sleep(0)
@@ -145,18 +148,25 @@ class Writer(Generic[Item, Entry, Batch]):
             else:
                 backlog.wait()
 
-    def _encode(self, items: list[Item | Mark]) -> bool:
-        """Take `items` into the batch that is being formed; return whether somebody waits for it."""
+    def _encode(self) -> bool:
+        """Take the slice into the batch that is being formed; return whether somebody waits for it."""
         urgent = False
-        for item in items:
+        items = self._slice
+        while items:
+            item = items[0]
             if isinstance(item, Mark):
                 item.reach(self.taken)
                 urgent = True
+                items.popleft()
             else:
-                self._take(item)
+                full = self._take(item)
+                items.popleft()  # from here on it counts as taken
+                if full:
+                    self._send_formed()
         return urgent
 
-    def _take(self, item: Item) -> None:
+    def _take(self, item: Item) -> bool:
+        """Take `item` into the batch that is being formed; return whether that has to be sent now."""
         sink, former = self._sink, self._former
         entry = sink.encode(item)
         size = sink.size(entry)
@@ -165,14 +175,15 @@ class Writer(Generic[Item, Entry, Batch]):
             self._send_formed()
         former.add(entry, size, time.monotonic())
         self.taken += 1
-        if alone or former.full:
-            self._send_formed()
+        return alone or former.full
 
     def _send_formed(self) -> None:
         if not len(self._former):
             return
         while len(self._inflight) >= self._inflight_max:
             self._settle()
+            if self._abandoned.is_set():
+                return
         entries = self._former.cut()
         batch = self._sink.seal(self._sealed + 1, entries)
         self._sealed += len(entries)

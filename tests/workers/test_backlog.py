@@ -1,0 +1,406 @@
+"""The backlog: nothing accepted is lost or overtaken, whatever the threads do; nothing is taken over the bound."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.backlog import Backlog, Full, Shut
+
+# Long enough for a test to fail by itself; no test waits that long when it passes.
+PATIENCE_S = 30.0
+
+
+@contextmanager
+def eager_threads() -> Iterator[None]:
+    """Let threads take turns as often as the interpreter can, so that they meet in every place."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+class Threads:
+    """Threads that begin together. `join` raises what one of them raised."""
+
+    def __init__(self, *works: Callable[[], None]) -> None:
+        self._errors: list[BaseException] = []
+        self._barrier = threading.Barrier(len(works))
+        self._threads = [threading.Thread(target=self._run, args=(work,), daemon=True) for work in works]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            self._barrier.wait(PATIENCE_S)
+            work()
+        except BaseException as error:
+            self._errors.append(error)
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive(), "a thread hangs"
+        if self._errors:
+            raise self._errors[0]
+
+
+def started(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Let the other threads run until `condition` holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0)
+
+
+# -- Order and bounds, without threads ---------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.sampled_from(("put", "put_sized", "put_always", "take")), st.integers(0, 9))))
+def test_items_come_out_in_the_order_in_which_they_went_in(steps: list[tuple[str, int]]) -> None:
+    """First in, first out, of all three kinds of `put`, in takes of any size; the bytes are those of what waits."""
+    backlog: Backlog[tuple[int, int]] = Backlog(1000, 1000)
+    model: list[tuple[int, int]] = []
+    sized: set[int] = set()
+    for number, (step, size) in enumerate(steps):
+        if step == "take":
+            assert backlog.take(size) == model[:size]
+            del model[:size]
+        else:
+            model.append((number, size))
+            if step == "put_sized":
+                sized.add(number)
+                backlog.put_sized((number, size), size)
+            else:
+                getattr(backlog, step)((number, size))
+        assert len(backlog) == len(model)
+        assert backlog.bytes == sum(held for of, held in model if of in sized)
+        assert backlog.waiting() == model
+
+
+@given(st.integers(1, 20), st.integers(1, 100), st.lists(st.integers(0, 60), max_size=60))
+def test_no_more_is_taken_than_the_bounds_allow(count_max: int, bytes_max: int, sizes: list[int]) -> None:
+    """Count and bytes stay in their bounds, but for one item that is over the bound in bytes by itself."""
+    backlog: Backlog[int] = Backlog(count_max, bytes_max, on_full="raise")
+    accepted = refused = 0
+    for number, size in enumerate(sizes):
+        fits = len(backlog) < count_max and (backlog.bytes == 0 or backlog.bytes + size <= bytes_max)
+        try:
+            backlog.put_sized(number, size)
+        except Full as error:
+            refused += 1
+            assert not fits
+            assert f"{len(backlog)} of {count_max}" in str(error)
+        else:
+            accepted += 1
+            assert fits
+    assert (len(backlog), backlog.refused) == (accepted, refused)
+    assert len(backlog.take(count_max)) == accepted
+    assert backlog.bytes == 0
+
+
+def test_what_carries_no_size_is_bounded_by_count_alone() -> None:
+    backlog: Backlog[int] = Backlog(3, 10, on_full="raise")
+    backlog.put_sized(1, 10)
+    backlog.put(2)
+    with pytest.raises(Full):
+        backlog.put_sized(3, 1)
+    backlog.put(3)
+    with pytest.raises(Full):
+        backlog.put(4)
+    assert backlog.take(10) == [1, 2, 3]
+
+
+def test_the_owners_marks_are_taken_whatever_the_bounds() -> None:
+    """`put_always` goes in when the backlog is full, and after it was closed."""
+    backlog: Backlog[int] = Backlog(1, 1, on_full="raise")
+    backlog.put(1)
+    backlog.put_always(2)
+    backlog.close("over")
+    backlog.put_always(3)
+    assert backlog.take(9) == [1, 2, 3]
+
+
+# -- Blocking ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 10])
+def test_a_caller_waits_for_room_and_goes_on_when_half_is_drained(size: int) -> None:
+    """At the bound, in count or in bytes, `put` blocks; not one item taken wakes it, but half of them taken."""
+    backlog: Backlog[int] = Backlog(8, 80 if size else 1 << 30, block_timeout_s=PATIENCE_S)
+    for number in range(8):
+        backlog.put_sized(number, size)
+    waiter = started(lambda: backlog.put_sized(8, size))
+    until(lambda: backlog.blocked == 1)
+    until(lambda: backlog._waiting == 1)
+    assert backlog.take(3) == [0, 1, 2]
+    waiter.join(0.05)
+    assert waiter.is_alive()
+    assert backlog.take(1) == [3]
+    waiter.join(PATIENCE_S)
+    assert not waiter.is_alive()
+    assert backlog.take(9) == [4, 5, 6, 7, 8]
+
+
+def test_a_caller_that_waited_in_vain_is_refused_and_nothing_was_accepted() -> None:
+    backlog: Backlog[int] = Backlog(1, 1, block_timeout_s=0.01)
+    backlog.put(1)
+    with pytest.raises(Full):
+        backlog.put(2)
+    with pytest.raises(Full):
+        backlog.put_sized(3, 1)
+    assert (backlog.blocked, backlog.refused) == (2, 2)
+    assert backlog.take(9) == [1]
+
+
+def test_the_consumer_itself_is_refused_at_once_instead_of_waiting_for_itself() -> None:
+    """A call from the consuming thread, such as from a log handler, raises at a full backlog: nobody else makes room."""
+    backlog: Backlog[int] = Backlog(1, 1, block_timeout_s=PATIENCE_S)
+    refused = threading.Event()
+
+    def consume() -> None:
+        backlog.take(0)
+        backlog.put(1)
+        with pytest.raises(Full):
+            backlog.put(2)
+        refused.set()
+
+    started(consume)
+    assert refused.wait(5)
+
+
+def test_closing_wakes_whoever_waits_for_room() -> None:
+    backlog: Backlog[int] = Backlog(1, 1, block_timeout_s=PATIENCE_S)
+    backlog.put(1)
+    shut = threading.Event()
+
+    def put() -> None:
+        with pytest.raises(Shut, match="the end"):
+            backlog.put(2)
+        shut.set()
+
+    started(put)
+    until(lambda: backlog._waiting == 1)
+    backlog.close("the end")
+    assert shut.wait(PATIENCE_S)
+    assert backlog.take(9) == [1]
+
+
+# -- Closing -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_backlog_takes_nothing_and_keeps_what_it_has() -> None:
+    """After `close` every `put` raises with the first reason; what was accepted before stays to be taken."""
+    backlog: Backlog[int] = Backlog(10, 10)
+    backlog.put(1)
+    backlog.close("first")
+    backlog.close("second")
+    with pytest.raises(Shut, match="first"):
+        backlog.put(2)
+    with pytest.raises(Shut, match="first"):
+        backlog.put_sized(3, 1)
+    assert backlog.closed == "first"
+    assert backlog.waiting() == [1]
+    assert backlog.take(9) == [1]
+
+
+@pytest.mark.parametrize("count_max", [7, 1 << 20])
+def test_nothing_accepted_is_lost_and_each_callers_order_is_kept(count_max: int) -> None:
+    """Four threads put, one takes, under the finest interleaving: what was accepted is what is taken, in each one's order."""
+    backlog: Backlog[tuple[int, int]] = Backlog(count_max, 64, block_timeout_s=PATIENCE_S)
+    taken: list[tuple[int, int]] = []
+
+    def put(caller: int) -> None:
+        for number in range(1500):
+            if number % 5 == 0:
+                backlog.put_sized((caller, number), number % 32)
+            else:
+                backlog.put((caller, number))
+
+    def take() -> None:
+        while len(taken) < 4 * 1500:
+            items = backlog.take(32)
+            if items:
+                taken.extend(items)
+            else:
+                backlog.wait()
+
+    with eager_threads():
+        Threads(take, *(lambda caller=caller: put(caller) for caller in range(4))).join()  # type: ignore[misc]
+    for caller in range(4):
+        assert [number for of, number in taken if of == caller] == list(range(1500))
+    assert (len(backlog), backlog.bytes) == (0, 0)
+
+
+def test_what_close_meets_half_way_is_either_taken_or_refused() -> None:
+    """Whatever moment `close` comes at, each `put` that returned is taken by the consumer, and each that raised is not.
+
+    The consumer ends when the backlog is closed and empty, as the writer does: an item that came in behind it would be lost.
+    """
+    with eager_threads():
+        for round_ in range(150):
+            accepted: list[Counter[int]] = [Counter() for _ in range(3)]
+            taken: Counter[int] = Counter()
+            backlog: Backlog[int] = Backlog(1 << 20, 1 << 20)
+
+            def put(own: Counter[int], backlog: Backlog[int] = backlog) -> None:
+                try:
+                    while True:
+                        # Equal items of several callers: taking one back must not take another's.
+                        backlog.put(1)
+                        own[1] += 1
+                        backlog.put_sized(2, 1)
+                        own[2] += 1
+                except Shut:
+                    pass
+
+            def take(taken: Counter[int] = taken, backlog: Backlog[int] = backlog) -> None:
+                while True:
+                    items = backlog.take(32)
+                    taken.update(items)
+                    if items:
+                        continue
+                    if backlog.closed and not len(backlog):
+                        return
+                    backlog.wait()
+
+            def close(backlog: Backlog[int] = backlog, round_: int = round_) -> None:
+                until(lambda: len(backlog) >= round_ % 7)
+                backlog.close("over")
+
+            Threads(take, close, *(lambda own=own: put(own) for own in accepted)).join()  # type: ignore[misc]
+            assert taken == sum(accepted, Counter())
+
+
+class Slow:
+    """An item whose comparison gives way to other threads, as comparing records does."""
+
+    def __eq__(self, other: object) -> bool:
+        time.sleep(0)
+        return self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_put_that_is_taken_back_while_items_are_taken_ends_in_one_of_the_two() -> None:
+    """The backlog may change while a late item is looked for: `put` still returns or raises `Shut`, nothing else."""
+    with eager_threads():
+        for _ in range(50):
+            backlog: Backlog[Slow] = Backlog(1 << 20, 1 << 20)
+            for _ in range(200):
+                backlog.put(Slow())
+            outcomes: Counter[str] = Counter()
+            taken: list[Slow] = []
+
+            def put(backlog: Backlog[Slow] = backlog, outcomes: Counter[str] = outcomes) -> None:
+                # What `put` does when `close` comes between its look at the bound and its append.
+                item = Slow()
+                backlog._queue.append(item)
+                try:
+                    backlog._attend(item)
+                except Shut:
+                    outcomes["refused"] += 1
+                else:
+                    outcomes["accepted"] += 1
+
+            def take(backlog: Backlog[Slow] = backlog, taken: list[Slow] = taken) -> None:
+                while len(backlog):
+                    taken.extend(backlog.take(1))
+
+            backlog.close("over")
+            Threads(put, take).join()
+            assert sum(outcomes.values()) == 1
+            assert len(taken) + len(backlog.take(9)) == 200 + outcomes["accepted"]
+
+
+# -- Sleeping and waking -----------------------------------------------------------------------------------------------
+
+
+def test_a_put_wakes_the_consumer() -> None:
+    backlog: Backlog[int] = Backlog(10, 10)
+    taken: list[int] = []
+
+    def consume() -> None:
+        while len(taken) < 3:
+            backlog.wait()
+            taken.extend(backlog.take(9))
+
+    consumer = started(consume)
+    backlog.put(1)
+    until(lambda: taken == [1])
+    backlog.put_sized(2, 1)
+    until(lambda: taken == [1, 2])
+    backlog.put_always(3)
+    consumer.join(PATIENCE_S)
+    assert taken == [1, 2, 3]
+
+
+def test_lingering_ends_when_woken() -> None:
+    backlog: Backlog[int] = Backlog(10, 10)
+    lingering = started(lambda: backlog.linger(PATIENCE_S))
+    backlog.put_always(1)
+    lingering.join(5)
+    assert not lingering.is_alive()
+
+
+# -- Reentrance --------------------------------------------------------------------------------------------------------
+
+
+def test_a_put_from_a_signal_handler_does_not_deadlock() -> None:
+    """A handler may put while the interrupted code is inside any `put`: all items arrive."""
+    backlog: Backlog[str] = Backlog(1 << 20, 1 << 20)
+    put: Counter[str] = Counter()
+
+    def handle(number: int, frame: object) -> None:
+        backlog.put("handler")
+        backlog.put_sized("handler, sized", 1)
+        put.update(("handler", "handler, sized"))
+
+    def interrupt() -> None:
+        while put["main"] < 20_000:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    interrupting = started(interrupt)
+    try:
+        with backlog._room:  # the worst moment
+            signal.raise_signal(signal.SIGUSR1)
+        for _ in range(20_000):
+            backlog.put_sized("main", 1)
+            put["main"] += 1
+        interrupting.join(PATIENCE_S)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert put["handler"] > 1
+    assert Counter(backlog.take(1 << 20)) == put
+    assert backlog.bytes == 0
+
+
+def test_a_put_from_a_finalizer_does_not_deadlock() -> None:
+    """``__del__`` runs wherever an object dies, on the consuming thread too: putting from there is fine."""
+    backlog: Backlog[str] = Backlog(1000, 1000)
+
+    class Dying:
+        def __del__(self) -> None:
+            backlog.put_sized("last words", 1)
+
+    with backlog._room:  # a collection may run while the lock is held
+        Dying()
+    assert backlog.take(9) == ["last words"]

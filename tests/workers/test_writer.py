@@ -1,0 +1,324 @@
+"""The writer: every item once and in order, whatever the connection does; and nobody is left waiting when it ends."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.support.scripted_sink import RECEIVE, SEND, Batch, ScriptedSink
+from workers.backlog import Backlog, Full, Shut
+from workers.batch import BatchFormer
+from workers.sink import Backoff, Unavailable
+from workers.watermark import Mark
+from workers.writer import Writer
+
+PATIENCE_S = 30.0
+AT_ONCE = (0.0, 0.0)
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.retries: list[tuple[bool, int, int]] = []
+        self.recoveries: list[int] = []
+        self.errors: list[BaseException] = []
+        self.retried = threading.Event()
+
+    def retrying(self, error: Unavailable, attempt: int, wait_s: float, waiting: int) -> None:
+        self.retries.append((error.held, attempt, waiting))
+        self.retried.set()
+
+    def recovered(self, attempts: int) -> None:
+        self.recoveries.append(attempts)
+
+    def failed(self, error: BaseException) -> None:
+        self.errors.append(error)
+
+
+class Fixture:
+    """A writer with its backlog, on `sink`."""
+
+    def __init__(
+        self,
+        sink: ScriptedSink,
+        count_max: int = 4,
+        bytes_max: int = 1000,
+        linger_s: float = 0.0,
+        last_words: Callable[[], Any] | None = None,
+        backoff: tuple[float, float] = AT_ONCE,
+        backoff_held: tuple[float, float] = AT_ONCE,
+    ) -> None:
+        self.sink = sink
+        self.heard = Heard()
+        self.backlog: Backlog[Any] = Backlog(1 << 20, 1 << 20)
+        self.writer: Writer[Any, Any, Batch] = Writer(
+            self.backlog,
+            sink,
+            BatchFormer(count_max, bytes_max, linger_s),
+            self.heard,
+            0,
+            "writer",
+            last_words=last_words,
+            backoff=Backoff(*backoff),
+            backoff_held=Backoff(*backoff_held),
+        )
+
+    def finish(self) -> None:
+        self.backlog.close("the end")
+        assert self.writer.join(PATIENCE_S), "the writer hangs"
+
+    def sync(self) -> int:
+        mark = Mark()
+        self.backlog.put_always(mark)
+        assert mark.wait(PATIENCE_S)
+        assert self.writer.applied.wait_until(mark.position, PATIENCE_S)
+        return mark.position
+
+
+# -- Once and in order ---------------------------------------------------------------------------------------------------
+
+items = st.lists(st.sampled_from(("a", "bb", "a long one", "alone")), max_size=40)
+scripts = st.lists(st.sampled_from(SEND[1:] + RECEIVE[1:] + (SEND[0], RECEIVE[0])), max_size=30)
+
+
+@given(items, scripts, st.lists(st.booleans(), max_size=20), st.integers(1, 5), st.integers(1, 30), st.booleans())
+@example(["a"] * 9, ["swallowed", "sent", "sent", "sent"], [False, False, False, True, True], 2, 30, False)
+@example(["a"] * 9, ["sent", "answered", "cut behind it", "answer lost", "refused"], [], 1, 30, True)
+def test_each_item_is_applied_once_and_in_order_whatever_the_connection_does(
+    kinds: list[str], script: list[str], late: list[bool], count_max: int, bytes_max: int, held: bool
+) -> None:
+    """Sends that fail, arrive unseen, get lost or arrive late; answers that get lost: the log has every item once, in order.
+
+    The log itself refuses gaps and takes a batch that it has as done, as ``append.lua`` does; so this holds only because
+    what is in doubt is sent again as it was, in order. At most two batches are on their way; one that has to be alone is.
+    """
+    wanted = [f"{kind} {number}" for number, kind in enumerate(kinds)]
+    fixture = Fixture(ScriptedSink(script, late, held), count_max, bytes_max, last_words=lambda: "last words")
+    for item in wanted:
+        fixture.backlog.put(item)
+    fixture.writer.start()
+    fixture.finish()
+    sink, writer, heard = fixture.sink, fixture.writer, fixture.heard
+    assert heard.errors == []
+    assert sink.log == [*wanted, "last words"]
+    assert sink.inflight_most <= 2
+    assert [entry for batch in sink.sealed for entry in batch.entries] == sink.log
+    for batch in sink.sealed:
+        assert len(batch.entries) <= count_max
+        assert len(batch.entries) == 1 or sum(map(sink.size, batch.entries)) <= bytes_max
+        assert len(batch.entries) == 1 or not any(map(sink.alone, batch.entries))
+    assert (writer.applied.position, writer.taken, writer.in_doubt) == (len(wanted) + 1, len(wanted) + 1, 0)
+    assert writer.batches == len(sink.sealed)
+    assert sink.closed
+    assert sink.resets == len(heard.retries)
+    assert all(told == held for told, _, _ in heard.retries)
+    assert all(1 <= waiting <= 2 for _, _, waiting in heard.retries)
+    assert sum(heard.recoveries) == len(heard.retries)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8), scripts)
+def test_a_mark_is_reached_when_everything_before_it_is_applied(groups: list[int], script: list[str]) -> None:
+    """Waiting for a mark cuts the batch at once, however long it might linger; its position is that of the item before it."""
+    fixture = Fixture(ScriptedSink(script), linger_s=86_400.0)
+    fixture.writer.start()
+    written = 0
+    for size in groups:
+        for _ in range(size):
+            written += 1
+            fixture.backlog.put(f"item {written}")
+        assert fixture.sync() == written
+        assert len(fixture.sink.log) == written
+    fixture.finish()
+
+
+def test_a_batch_fills_up_while_it_lingers_and_no_longer() -> None:
+    """With a linger of a day, a batch goes when it is full, and what is left goes when the backlog is closed."""
+    fixture = Fixture(ScriptedSink(), count_max=3, linger_s=86_400.0)
+    fixture.writer.start()
+    for number in range(7):
+        fixture.backlog.put(number)
+    assert fixture.writer.applied.wait_until(6, PATIENCE_S)
+    assert [len(batch.entries) for batch in fixture.sink.sealed] == [3, 3]
+    fixture.finish()
+    assert [len(batch.entries) for batch in fixture.sink.sealed] == [3, 3, 1]
+
+
+def test_items_put_from_many_threads_while_connections_break() -> None:
+    """Callers, breaking connections and a drain at once: nothing is lost, doubled or overtaken."""
+    script = ["sent", "answered", "answer lost", "swallowed", "sent", "refused", "answered", "cut behind it"] * 50
+    fixture = Fixture(ScriptedSink(script, [False, True] * 100), count_max=16)
+    fixture.writer.start()
+
+    def put(caller: int) -> None:
+        for number in range(1000):
+            fixture.backlog.put((caller, number))
+
+    callers = [threading.Thread(target=put, args=(caller,)) for caller in range(3)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join(PATIENCE_S)
+    fixture.finish()
+    log: list[Any] = fixture.sink.log
+    assert len(log) == 3000
+    for caller in range(3):
+        assert [number for of, number in log if of == caller] == list(range(1000))
+
+
+# -- How it waits --------------------------------------------------------------------------------------------------------
+
+
+def test_what_somebody_has_to_act_on_is_tried_more_slowly() -> None:
+    """An error that does not pass by itself has a backoff of its own, and the listener is told which it is."""
+    fixture = Fixture(ScriptedSink(["refused"], held=True), backoff=(86_400.0, 86_400.0))
+    fixture.backlog.put("item")
+    fixture.writer.start()
+    fixture.finish()
+    assert fixture.heard.retries == [(True, 1, 1)]
+    assert fixture.heard.recoveries == [1]
+
+
+# -- Endings -------------------------------------------------------------------------------------------------------------
+
+
+class Away(ScriptedSink):
+    """A sink that is never available."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__()
+        self._at = at
+
+    def send(self, batch: Batch) -> None:
+        if self._at == "send":
+            raise Unavailable(ConnectionError("away"))
+        super().send(batch)
+
+    def receive(self, batch: Batch) -> None:
+        raise Unavailable(ConnectionError("away"))
+
+
+@pytest.mark.parametrize("at", ["send", "receive"])
+@pytest.mark.parametrize("count", [1, 2, 3, 100])
+@pytest.mark.parametrize("backoff", [AT_ONCE, (86_400.0, 86_400.0)])
+def test_an_abandoned_writer_ends_at_once_and_leaves_what_is_not_written(
+    at: str, count: int, backoff: tuple[float, float]
+) -> None:
+    """However many batches are in doubt, formed or waiting, and whatever it waits for: the thread ends; nothing is skipped."""
+    fixture = Fixture(Away(at), count_max=1, backoff=backoff)
+    for number in range(count):
+        fixture.backlog.put(number)
+    fixture.writer.start()
+    assert fixture.heard.retried.wait(PATIENCE_S)
+    fixture.backlog.close("enough")
+    fixture.writer.abandon()
+    assert fixture.writer.join(5), "the writer goes on"
+    assert fixture.writer.in_doubt + len(fixture.backlog) == count
+    assert fixture.writer.applied.position == 0
+    assert fixture.sink.closed
+
+
+class Broken(ScriptedSink):
+    """A sink with a fault that is not the connection's, at the third batch."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__()
+        self._at = at
+        self._seen = 0
+
+    def _maybe(self, at: str) -> None:
+        if at == self._at:
+            self._seen += 1
+            if self._seen == 3:
+                raise RuntimeError(f"broken at {at}")
+
+    def encode(self, item: object) -> object:
+        self._maybe("encode")
+        return super().encode(item)
+
+    def seal(self, first_position: int, entries: list[object]) -> Batch:
+        self._maybe("seal")
+        return super().seal(first_position, entries)
+
+    def send(self, batch: Batch) -> None:
+        self._maybe("send")
+        super().send(batch)
+
+    def receive(self, batch: Batch) -> None:
+        self._maybe("receive")
+        super().receive(batch)
+
+
+@pytest.mark.parametrize("at", ["encode", "seal", "send", "receive"])
+def test_a_fatal_error_ends_the_writer_and_reaches_everybody(at: str) -> None:
+    """Who waits gets the cause, who puts is refused with it, and what was accepted is counted or still there."""
+    fixture = Fixture(Broken(at), count_max=1, last_words=lambda: "last words")
+    for number in range(10):
+        fixture.backlog.put(number)
+    mark = Mark()
+    fixture.backlog.put_always(mark)
+    fixture.writer.start()
+    assert fixture.writer.join(PATIENCE_S)
+    (error,) = fixture.heard.errors
+    assert str(error) == f"broken at {at}"
+    assert fixture.writer.applied.failure is error
+    with pytest.raises(RuntimeError, match=f"broken at {at}"):
+        mark.wait(PATIENCE_S)
+    with pytest.raises(RuntimeError, match=f"broken at {at}"):
+        fixture.writer.applied.wait_until(10, PATIENCE_S)
+    with pytest.raises(Shut, match=f"the writer failed: broken at {at}"):
+        fixture.backlog.put(11)
+    # Items are taken in slices: what was in the broken one is neither confirmed nor in the backlog any more.
+    assert fixture.sink.log == list(range(len(fixture.sink.log)))
+    assert fixture.writer.applied.position <= len(fixture.sink.log) < 10
+    assert fixture.sink.closed
+
+
+@pytest.mark.parametrize("at", ["encode", "seal", "send", "receive"])
+def test_after_a_fatal_error_every_accepted_item_is_accounted_for(at: str) -> None:
+    """Accepted items are applied, in doubt, or in the backlog: the three add up."""
+    fixture = Fixture(Broken(at), count_max=1)
+    for number in range(100):
+        fixture.backlog.put(number)
+    fixture.writer.start()
+    assert fixture.writer.join(PATIENCE_S)
+    assert fixture.writer.applied.position + fixture.writer.in_doubt + len(fixture.backlog) == 100
+
+
+def test_the_cause_is_known_before_anybody_is_refused_because_of_it() -> None:
+    """Whoever meets the closed backlog finds the failure: it can be told apart from a `close`."""
+    fixture = Fixture(Broken("encode"))
+    failures: list[BaseException | None] = []
+    close = fixture.backlog.close
+
+    def closing(reason: str) -> None:
+        failures.append(fixture.writer.applied.failure)
+        close(reason)
+
+    fixture.backlog.close = closing  # type: ignore[method-assign]
+    for number in range(3):
+        fixture.backlog.put(number)
+    fixture.writer.start()
+    assert fixture.writer.join(PATIENCE_S)
+    assert str(failures[0]) == "broken at encode"
+
+
+def test_a_full_backlog_drains_while_the_sink_is_slow() -> None:
+    """At the bound of the backlog callers are refused, not the items that were accepted."""
+    fixture = Fixture(ScriptedSink(["refused"] * 50))
+    fixture.backlog.on_full = "raise"
+    fixture.backlog._limit = fixture.backlog.count_max = 5
+    accepted = []
+    for number in range(10):
+        try:
+            fixture.backlog.put(number)
+        except Full:
+            continue
+        accepted.append(number)
+    fixture.writer.start()
+    fixture.finish()
+    assert accepted == [0, 1, 2, 3, 4]
+    assert fixture.sink.log == accepted
