@@ -19,7 +19,7 @@ import msgpack
 from eventstore.errors import CodecError, UnknownSchema
 from eventstore.model.currency import Currency
 from eventstore.model.enums import CurrencyType, LiquiditySide, TriggerType
-from eventstore.model.identifiers import UUID4, Identifier, PositionId
+from eventstore.model.identifiers import LENGTH_MAX, UUID4, Identifier, PositionId
 from eventstore.model.order_amendments import Amendment
 from eventstore.model.record import EMPTY_INFO, Field, Record, freeze, thaw
 from eventstore.model.values import Fixed, Money, Price, Quantity, parse_decimal
@@ -29,7 +29,7 @@ from eventstore.upcasters import upcast
 Convert = Callable[[Any], Any]
 
 CRYPTO_PRECISION = 8
-_IDENTIFIERS_KEPT = 4096
+_REMEMBERED_MAX = 4096
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
 
 
@@ -273,29 +273,35 @@ def _reader(owner: str, spec: Field) -> Convert | None:
     if kind is Money:
         return _read_money
     if issubclass(kind, Fixed):
-        return functools.partial(_read_fixed, kind, kind.unchecked)
+        return _Remembered(functools.partial(_read_fixed, kind, kind.unchecked)).__getitem__
     if issubclass(kind, Decimal):
         return functools.partial(parse_decimal, f"{owner}.{spec.name}")
     if issubclass(kind, IntEnum):
         return dict(kind._value2member_map_).__getitem__
     if issubclass(kind, Identifier):
-        return _Identifiers(kind).__getitem__
+        return _Remembered(functools.partial(_read_identifier, kind, kind.unchecked)).__getitem__
     return functools.partial(_read_record, cast(type[Record], kind))
 
 
-class _Identifiers(dict[str, Any]):
-    """Identifiers of one kind by their text. Few are new: an order's events all name the same ones."""
+class _Remembered(dict[Any, Any]):
+    """Values by what they are stored as. Few are new: an order's events name the same ids, prices and amounts."""
 
-    def __init__(self, kind: type[Identifier]) -> None:
+    def __init__(self, read: Convert) -> None:
         super().__init__()
-        self._kind = kind
+        self._read = read
 
-    def __missing__(self, value: str) -> Any:
-        identifier = self._kind(value)
-        if len(self) >= _IDENTIFIERS_KEPT:
+    def __missing__(self, stored: Any) -> Any:
+        value = self._read(stored)
+        if len(self) >= _REMEMBERED_MAX:
             self.clear()
-        self[value] = identifier
-        return identifier
+        self[stored] = value
+        return value
+
+
+def _read_identifier(kind: type[Identifier], unchecked: Convert, value: str) -> Any:
+    # Most identifiers need no second look; the constructor explains what is wrong with one.
+    plain = value.isprintable() and "{" not in value and "}" not in value and 0 < len(value) <= LENGTH_MAX
+    return unchecked(value) if plain and not value.isspace() else kind(value)
 
 
 def _read_texts(kind: type[str], values: list[Any]) -> tuple[Any, ...]:

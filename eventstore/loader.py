@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from eventstore.aggregates import account_from, order_from, position_from, record_from
@@ -138,12 +140,13 @@ class Loader:
         wanted = sorted(ids)
         found: dict[str, tuple[A, int]] = {}
         hashes = self._reader.hashes(map(name, wanted))
-        for aggregate_id, (key, fields) in zip(wanted, hashes, strict=True):
-            # Gone between the two reads: it was deleted meanwhile.
-            if fields:
-                folded = self._fold(key, fields, fold)
-                if folded is not None:
-                    found[aggregate_id] = folded
+        with _collector_paused():
+            for aggregate_id, (key, fields) in zip(wanted, hashes, strict=True):
+                # Gone between the two reads: it was deleted meanwhile.
+                if fields:
+                    folded = self._fold(key, fields, fold)
+                    if folded is not None:
+                        found[aggregate_id] = folded
         return found
 
     def order(self, order_id: ClientOrderId) -> tuple[Order, int] | None:
@@ -203,3 +206,15 @@ class Loader:
         if self._reader.fence() is not None:
             names += [k.log, k.schema, k.writer]
         return sorted(names)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the cyclic garbage collector from searching what a load has just built, again and again: all of it stays."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.metadata
 import json
 import os
@@ -84,18 +85,18 @@ class Persister:
             self._server = EmbeddedServer.open(config.directory or default_directory())
             url = self._server.url
         self.url = redact(url)
-        try:
-            self._start(url, trader_id)
-        except BaseException:
-            if self._server is not None:
-                self._server.close()
-            raise
-
-    def _start(self, url: str, trader_id: TraderId) -> None:
-        config, keys = self.config, self.keys
-        name = default_client_name(trader_id, "reader")
-        self._read_client = connect(url, config.timeout_s, name, READ_RETRIES)
+        self._read_client = connect(url, config.timeout_s, default_client_name(trader_id, "reader"), READ_RETRIES)
         self._write_client = connect(url, config.timeout_s, default_client_name(trader_id, "writer"))
+        try:
+            self._start(trader_id)
+        except BaseException:
+            self._release()
+            raise
+        # A host that exits without closing still gets what it was promised.
+        atexit.register(self._close_at_exit)
+
+    def _start(self, trader_id: TraderId) -> None:
+        config, keys = self.config, self.keys
         self.reader = Reader(self._read_client, keys)
         self._refuse_eviction()
         owner = {
@@ -261,11 +262,18 @@ class Persister:
             )
         else:
             self._log.info("closed", position=writer.applied.position, epoch=self.epoch)
+        atexit.unregister(self._close_at_exit)
+        self._release()
+        return self._not_written
+
+    def _close_at_exit(self) -> None:
+        self.close(self.config.close_timeout_s)
+
+    def _release(self) -> None:
         self._read_client.close()
         self._write_client.close()
         if self._server is not None:
             self._server.close()
-        return self._not_written
 
     def _refuse_child(self, operation: str) -> None:
         if self._pid != os.getpid():

@@ -85,7 +85,8 @@ _SNAPSHOTS: dict[int, str] = {
     POSITION_SNAPSHOT_TAG: (
         "position_id trader_id strategy_id instrument_id account_id opening_order_id closing_order_id entry side "
         "signed_qty quantity peak_qty ts_init ts_opened ts_last ts_closed duration_ns avg_px_open avg_px_close "
-        "quote_currency base_currency settlement_currency commissions realized_return realized_pnl ts_snapshot unrealized_pnl"
+        "quote_currency base_currency settlement_currency commissions realized_return realized_pnl ts_snapshot "
+        "unrealized_pnl"
     ),
     _ORDER_SNAPSHOT_BASE + OrderType.MARKET: (
         f"{_HEAD} time_in_force {_FLAGS} {_FILLS} emulation_trigger status {_LINKS} {_EXEC}"
