@@ -1,7 +1,7 @@
 """A sink of one process that loses connections where a script says so, before a log that enforces positions.
 
-Its log takes a batch as ``append.lua`` does: behind the last position, or not at all. Nothing here knows of Redis, and nothing is
-random but for the script.
+Its log takes a batch as ``append.lua`` does: behind the last position, or not at all. Nothing here knows of Redis, and
+nothing is random.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Batch(NamedTuple):
 class ScriptedSink:
     """Takes any items. `script` says what happens at each `send` and `receive`; behind its end all goes well.
 
-    ``refused``: the send raises, nothing was sent. ``cut behind it``: it raises, and the batch has arrived. ``swallowed``:
-    nothing raises, nothing arrives, and nothing will on this connection. ``answer lost``: the batch was applied and the
-    receive raises. What was swallowed arrives late, on its own, when `late` has a True.
+    ``refused``: the send raises, nothing was sent. ``cut behind it``: it raises, and the batch has arrived.
+    ``swallowed``: nothing raises, nothing arrives, and nothing will on this connection. ``answer lost``: the batch was
+    applied and the receive raises. What was swallowed arrives late, on its own, when `late` has a True.
     """
 
     def __init__(self, script: Iterable[str] = (), late: Iterable[bool] = (), held: bool = False) -> None:

@@ -12,7 +12,7 @@ from workers.sink import Backoff
 def test_waits_double_up_to_a_bound_and_are_never_nothing(
     first_s: float, max_s: float, seed: int, attempts: int
 ) -> None:
-    """Wait n is between a half and the whole of ``first_s * 2**n``, or of `max_s` where that is less; also after hours."""
+    """Wait n is between a half and the whole of ``first_s * 2**n``, or of `max_s` where that is less."""
     backoff = Backoff(first_s, max_s, random.Random(seed))
     for attempt in range(attempts):
         ceiling = min(max_s, first_s * 2 ** min(attempt, 32))

@@ -11,7 +11,7 @@ bounds = st.tuples(st.integers(1, 6), st.integers(1, 100))
 
 @given(bounds, st.lists(sizes))
 def test_batches_keep_the_order_and_the_bounds(bound: tuple[int, int], entries: list[int]) -> None:
-    """Every entry is in one batch, in its place; a batch is within both bounds unless it is one entry over `bytes_max`."""
+    """Every entry is in one batch, in its place; a batch is within both bounds, or one entry over `bytes_max`."""
     count_max, bytes_max = bound
     former: BatchFormer[tuple[int, int]] = BatchFormer(count_max, bytes_max, 1.0)
     batches: list[list[tuple[int, int]]] = []

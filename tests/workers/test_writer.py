@@ -79,22 +79,44 @@ class Fixture:
         return mark.position
 
 
-# -- Once and in order ---------------------------------------------------------------------------------------------------
+# -- Once and in order ------------------------------------------------------------------------------------------------
 
 items = st.lists(st.sampled_from(("a", "bb", "a long one", "alone")), max_size=40)
 scripts = st.lists(st.sampled_from(SEND[1:] + RECEIVE[1:] + (SEND[0], RECEIVE[0])), max_size=30)
 
 
-@given(items, scripts, st.lists(st.booleans(), max_size=20), st.integers(1, 5), st.integers(1, 30), st.booleans())
-@example(["a"] * 9, ["swallowed", "sent", "sent", "sent"], [False, False, False, True, True], 2, 30, False)
-@example(["a"] * 9, ["sent", "answered", "cut behind it", "answer lost", "refused"], [], 1, 30, True)
+@given(
+    kinds=items,
+    script=scripts,
+    late=st.lists(st.booleans(), max_size=20),
+    count_max=st.integers(1, 5),
+    bytes_max=st.integers(1, 30),
+    held=st.booleans(),
+)
+@example(
+    kinds=["a"] * 9,
+    script=["swallowed", "sent", "sent"],
+    late=[False, False, False, True],
+    count_max=2,
+    bytes_max=30,
+    held=False,
+)
+@example(
+    kinds=["a"] * 9,
+    script=["sent", "cut behind it", "answer lost", "refused"],
+    late=[],
+    count_max=1,
+    bytes_max=30,
+    held=True,
+)
 def test_each_item_is_applied_once_and_in_order_whatever_the_connection_does(
     kinds: list[str], script: list[str], late: list[bool], count_max: int, bytes_max: int, held: bool
 ) -> None:
-    """Sends that fail, arrive unseen, get lost or arrive late; answers that get lost: the log has every item once, in order.
+    """Sends that fail, arrive unseen, get lost or arrive late, answers that get lost: the log has every item once.
 
-    The log itself refuses gaps and takes a batch that it has as done, as ``append.lua`` does; so this holds only because
-    what is in doubt is sent again as it was, in order. At most two batches are on their way; one that has to be alone is.
+    The log itself refuses gaps and takes a batch that it has as done, as ``append.lua`` does; so this holds only
+    because what is in doubt is sent again as it was, in order. At most two batches are on their way; an item that
+    has to be alone is.
     """
     wanted = [f"{kind} {number}" for number, kind in enumerate(kinds)]
     fixture = Fixture(ScriptedSink(script, late, held), count_max, bytes_max, last_words=lambda: "last words")
@@ -122,7 +144,7 @@ def test_each_item_is_applied_once_and_in_order_whatever_the_connection_does(
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8), scripts)
 def test_a_mark_is_reached_when_everything_before_it_is_applied(groups: list[int], script: list[str]) -> None:
-    """Waiting for a mark cuts the batch at once, however long it might linger; its position is that of the item before it."""
+    """Waiting for a mark cuts the batch at once, however long it might linger; its position is that of the last item."""
     fixture = Fixture(ScriptedSink(script), linger_s=86_400.0)
     fixture.writer.start()
     written = 0
@@ -169,7 +191,7 @@ def test_items_put_from_many_threads_while_connections_break() -> None:
         assert [number for of, number in log if of == caller] == list(range(1000))
 
 
-# -- How it waits --------------------------------------------------------------------------------------------------------
+# -- How it waits -----------------------------------------------------------------------------------------------------
 
 
 def test_what_somebody_has_to_act_on_is_tried_more_slowly() -> None:
@@ -182,7 +204,7 @@ def test_what_somebody_has_to_act_on_is_tried_more_slowly() -> None:
     assert fixture.heard.recoveries == [1]
 
 
-# -- Endings -------------------------------------------------------------------------------------------------------------
+# -- Endings ----------------------------------------------------------------------------------------------------------
 
 
 class Away(ScriptedSink):
@@ -207,7 +229,7 @@ class Away(ScriptedSink):
 def test_an_abandoned_writer_ends_at_once_and_leaves_what_is_not_written(
     at: str, count: int, backoff: tuple[float, float]
 ) -> None:
-    """However many batches are in doubt, formed or waiting, and whatever it waits for: the thread ends; nothing is skipped."""
+    """However many batches are in doubt, formed or waiting, whatever it waits for: the thread ends, nothing is skipped."""
     fixture = Fixture(Away(at), count_max=1, backoff=backoff)
     for number in range(count):
         fixture.backlog.put(number)
