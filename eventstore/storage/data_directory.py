@@ -42,6 +42,11 @@ def own_directory(directory: Path | str) -> Path:
     return home
 
 
+def is_data_directory(directory: Path | str) -> bool:
+    """Whether an embedded server was made in the directory. Changes nothing."""
+    return Path(directory, _OPENING_LOCK).is_file()
+
+
 def _check_owner(directory: Path) -> None:
     status = directory.lstat()  # Not through a link, which could lead elsewhere in a moment.
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
