@@ -18,11 +18,12 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any, cast
 
+from eventstore.codec import CRYPTO_PRECISION
 from eventstore.errors import EventStoreError
 from eventstore.facade import CacheDatabase
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
-from eventstore.model.enums import LiquiditySide, OrderSide, OrderType, TrailingOffsetType, TriggerType
+from eventstore.model.enums import CurrencyType, LiquiditySide, OrderSide, OrderType, TrailingOffsetType, TriggerType
 from eventstore.model.events import (
     ORDER_EVENTS,
     AccountState,
@@ -286,12 +287,12 @@ class Player:
     # -- Accounts and positions ----------------------------------------------------------------------------------
 
     def _add_account(self, line: Line) -> Callable[[], None]:
-        account = Account.create(AccountState.from_dict(line["event"]))
+        account = Account.create(AccountState.from_dict(_with_known_currencies(line["event"])))
         self._accounts[account.id] = account
         return lambda: self._database.add_account(account)
 
     def _update_account(self, line: Line) -> Callable[[], None]:
-        event = AccountState.from_dict(line["event"])
+        event = AccountState.from_dict(_with_known_currencies(line["event"]))
         account = self._accounts[event.account_id]
         account.apply(event)
         return lambda: self._database.update_account(account)
@@ -309,7 +310,7 @@ class Player:
 
     @staticmethod
     def _fill(line: Line) -> OrderFilled:
-        fill = OrderFilled.from_dict(line["event"])
+        fill = OrderFilled.from_dict(_with_known_currencies(line["event"]))
         position_id = PositionId(line["position_id"])
         # On a netting venue the fill may name the position that the venue had in mind.
         return fill if fill.position_id == position_id else fill.replace(position_id=position_id)
@@ -334,7 +335,7 @@ class Player:
         return lambda: self._database.add_order(order, position_id, client_id)
 
     def _update_order(self, line: Line) -> Callable[[], None]:
-        values = line["event"]
+        values = _with_known_currencies(line["event"])
         event = ORDER_EVENTS[values["type"]].from_dict(values)
         order = self._orders[event.client_order_id]
         order.apply(event)
@@ -402,6 +403,17 @@ _CALLS: dict[str, Callable[[Player, Line], Callable[[], None]]] = {
     "index_order_position": Player._index_order_position,
     "snapshot_order_state": Player._snapshot_order_state,
 }
+
+
+def _with_known_currencies(event: dict[str, Any]) -> dict[str, Any]:
+    """Return `event`; a currency in it that nobody registered is taken for a crypto one, as NautilusTrader does."""
+    amounts = [*event.get("balances", ()), *event.get("margins", ())]
+    codes = [event.get("base_currency"), event.get("currency"), *(amount.get("currency") for amount in amounts)]
+    codes.append(str(event.get("commission") or "").partition(" ")[2])
+    for code in codes:
+        if code and Currency.find(code) is None:
+            Currency.register(Currency(code, CRYPTO_PRECISION, 0, code, CurrencyType.CRYPTO))
+    return event
 
 
 def _mark_transformed(before: Order, order: Order) -> None:
