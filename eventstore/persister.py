@@ -251,7 +251,9 @@ class Persister:
             writer.abandon()
             writer.join(self.config.timeout_s + 1)
         waiting = sum(not isinstance(item, Mark) for item in self._backlog.waiting())
-        self._not_written = waiting + writer.in_doubt
+        in_doubt = writer.in_doubt
+        # The entry that says goodbye is nobody's command.
+        self._not_written = waiting + in_doubt - (1 if in_doubt and writer.spoken else 0)
         if self._not_written:
             self._log.error(
                 "closed with commands not written",

@@ -162,7 +162,8 @@ class Backlog(Generic[T]):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     self._refuse()
-                self._room.wait(left)
+                # In slices, because the consumer looks whether anybody waits without taking the lock.
+                self._room.wait(min(left, 0.05))
         finally:
             self._waiting -= 1
 
@@ -226,7 +227,7 @@ class Backlog(Generic[T]):
         self._reason = self._reason or "it was inherited through a fork and has no writer in this process"
         self._limit = 0
         self._attention = True
-        self._room = threading.Condition(threading.Lock())
+        self._room = threading.Condition(threading.RLock())
         self._gate = threading.Lock()
 
     def close(self, reason: str) -> None:

@@ -12,7 +12,8 @@ class Watermark:
     def __init__(self, position: int = 0) -> None:
         self._position = position
         self._failure: BaseException | None = None
-        self._moved = threading.Condition(threading.Lock())
+        # Reentrant, for a signal handler that calls in while its thread is in here.
+        self._moved = threading.Condition(threading.RLock())
 
     @property
     def position(self) -> int:

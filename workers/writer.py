@@ -64,6 +64,8 @@ class Writer(Generic[Item, Entry, Batch]):
         backoff_held: Backoff | None = None,
     ) -> None:
         self.applied = Watermark(position)
+        self.spoken = False
+        """Whether the last words were said; they are the last entry then."""
         self.batches = 0
         """Batches that were applied."""
         self._backlog = backlog
@@ -144,6 +146,7 @@ class Writer(Generic[Item, Entry, Batch]):
                 if self._last_words is None:
                     return
                 last_words, self._last_words = self._last_words, None
+                self.spoken = True
                 self._take(last_words())
             else:
                 backlog.wait()
@@ -182,6 +185,8 @@ class Writer(Generic[Item, Entry, Batch]):
             return
         while len(self._inflight) >= self._inflight_max:
             self._settle()
+            if self._abandoned.is_set():
+                return
             if self._abandoned.is_set():
                 return
         entries = self._former.cut()
