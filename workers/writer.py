@@ -187,8 +187,6 @@ class Writer(Generic[Item, Entry, Batch]):
             self._settle()
             if self._abandoned.is_set():
                 return
-            if self._abandoned.is_set():
-                return
         entries = self._former.cut()
         batch = self._sink.seal(self._sealed + 1, entries)
         self._sealed += len(entries)
