@@ -1,0 +1,101 @@
+"""What the documents show is what happens: their examples are run, their figures compared."""
+
+import contextlib
+import io
+import re
+import uuid
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from eventstore import CacheDatabaseConfig, RedisCacheDatabase, commands, schema
+from eventstore.keys import Keys
+from eventstore.model import TraderId
+from tests.support.cli import TRADER, Run, session
+from tests.support.processes import ROOT
+from tests.support.redis_server import RedisServer
+
+LAYOUT = ROOT / "docs" / "redis-layout.md"
+
+
+def block(document: Path, language: str) -> str:
+    found = re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(found) == 1, f"{document} has {len(found)} blocks of {language}"
+    return str(found[0])
+
+
+def run(code: str) -> str:
+    """What the code prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "example", "exec"), {})  # noqa: S102 - the project's own document
+    return printed.getvalue()
+
+
+def test_the_example_of_the_readme_works(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(scratch)
+    assert "SUBMITTED True\n" in run(block(ROOT / "README.md", "python"))
+    assert (scratch / "trading-data").is_dir()
+
+
+def test_the_example_that_reads_a_log_without_the_library_works(eventstore: Run, redis_url: str) -> None:
+    code = block(LAYOUT, "python").replace("redis://localhost:6379", redis_url)
+    code = code.replace("TRADER-001", TRADER) + "\nclient.close()\n"
+    assert eventstore("ingest", session("trailing"), "--to", redis_url).returncode == 0
+    assert run(code).count("OrderFilled") > 100
+    with RedisCacheDatabase(TraderId(TRADER), config=CacheDatabaseConfig(url=redis_url)) as database:
+        database.flush()
+        database.add("key", b"value")
+    names = [line.split()[1] for line in run(code).splitlines()]
+    assert names == ["Flushed", "Add", "ClosedWell"]
+
+
+def test_the_worked_example_of_an_entry_says_what_the_bytes_say() -> None:
+    payload = bytes.fromhex(block(LAYOUT, "hex"))
+    command = commands.decode(payload)
+    assert isinstance(command, commands.UpdateOrder)
+    assert commands.encode(command) == payload
+    tag, version, event_id, *fields = msgpack.unpackb(command.events[0])
+    names = schema.TYPES[tag]._fields
+    shown = re.findall(r"^\| (\w+) \| .*?`\"?(.*?)\"?`", LAYOUT.read_text().partition("## A worked")[2], re.MULTILINE)
+    expected = {"order_id": command.order_id, "version": "1", "status": "5", "emulated": "false"}
+    expected |= {"event_id": str(uuid.UUID(bytes=event_id))} | dict(zip(names[1:], fields, strict=True))
+    assert (tag, version) == (14, 1)
+    assert dict(shown) == expected
+
+
+def test_every_key_kind_and_tag_is_documented() -> None:
+    text = LAYOUT.read_text()
+    keys = Keys(TraderId("T-1"))
+    for name in [keys.log, keys.writer, keys.schema, *keys.fixed_views()]:
+        assert f"`{{ns}}:{name.removeprefix(keys.prefix)}`" in text
+    rows = {
+        int(n): (name, fields) for n, name, fields in re.findall(r"^\| (\d+) \| (\w+) \| (.*) \|$", text, re.MULTILINE)
+    }
+    assert {number: name for number, (name, _) in rows.items()} == {
+        number: kind.__name__ for number, kind in commands.COMMANDS.items()
+    }
+    for number, kind in commands.COMMANDS.items():
+        assert all(re.search(rf"\b{field}\b", rows[number][1]) for field in kind._fields), rows[number]
+
+
+def test_a_user_with_the_documented_permissions_can_write_and_read(
+    eventstore: Run, redis_url: str, redis_server: RedisServer
+) -> None:
+    rules = block(LAYOUT, "acl").replace("TRADER-001", TRADER).replace("PASSWORD", "pass").split()
+    with redis_server.client() as client:
+        client.execute_command(*rules)
+        try:
+            url = f"unix://node:pass@{redis_server.socket_path}"
+            done = eventstore("ingest", session("trailing"), "--to", url)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert eventstore("status", url, "--trader", TRADER).returncode == 0
+            config = CacheDatabaseConfig(url=url)
+            with RedisCacheDatabase(TraderId(TRADER), config=config) as database:
+                assert database.load_all()["orders"]
+                assert database.load_orders(open_only=True) == {}
+                database.flush()
+                assert database.keys() != []
+        finally:
+            client.acl_deluser("node")
