@@ -15,7 +15,7 @@ from eventstore.config import CacheDatabaseConfig
 from eventstore.encoder import Encoder
 from eventstore.errors import AlreadyAdded, Closed, DamagedRecord, Refused, StaleObject, TooLarge, UnknownId
 from eventstore.facade import CacheDatabase, Component
-from eventstore.loader import Loader
+from eventstore.loader import Loader, collector_paused
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
 from eventstore.model.enums import TriggerType
@@ -42,7 +42,7 @@ from eventstore.registry import Life
 from workers.backlog import Full, Shut
 from workers.heartbeat import Heartbeat
 
-A = TypeVar("A")
+A = TypeVar("A", Order, Position, Account)
 K = TypeVar("K", bound=str)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -558,21 +558,23 @@ class RedisCacheDatabase(CacheDatabase):
         return self._known(self._accounts, account_id, self._fresh().account(account_id))
 
     def load_accounts(self) -> dict[AccountId, Account]:
-        return self._all_known(self._accounts, AccountId, self._fresh().accounts())
+        return self._all_known(self._accounts, lambda account: account.id, self._fresh().accounts)
 
     def load_order(self, client_order_id: ClientOrderId) -> Order | None:
         _check("load_order", "client_order_id", client_order_id, ClientOrderId)
         return self._known(self._orders, client_order_id, self._fresh().order(client_order_id))
 
     def load_orders(self, open_only: bool = False) -> dict[ClientOrderId, Order]:
-        return self._all_known(self._orders, ClientOrderId, self._fresh().orders(open_only))
+        loader = self._fresh()
+        return self._all_known(self._orders, lambda order: order.client_order_id, lambda: loader.orders(open_only))
 
     def load_position(self, position_id: PositionId) -> Position | None:
         _check("load_position", "position_id", position_id, PositionId)
         return self._known(self._positions, position_id, self._fresh().position(position_id))
 
     def load_positions(self, open_only: bool = False) -> dict[PositionId, Position]:
-        return self._all_known(self._positions, PositionId, self._fresh().positions(open_only))
+        loader = self._fresh()
+        return self._all_known(self._positions, lambda position: position.id, lambda: loader.positions(open_only))
 
     def load_position_cycles(self, position_id: PositionId) -> list[Position]:
         _check("load_position_cycles", "position_id", position_id, PositionId)
@@ -644,18 +646,20 @@ class RedisCacheDatabase(CacheDatabase):
             return None
         aggregate, version = loaded
         # What was written meanwhile is further than what was read.
-        amendments = len(aggregate._amendments or ()) if isinstance(aggregate, Order) else 0
-        lives.setdefault(aggregate_id, Life(version, aggregate._events[-1], amendments))  # type: ignore[attr-defined] # all have them
+        if aggregate_id not in lives:
+            amendments = len(aggregate._amendments or ()) if isinstance(aggregate, Order) else 0
+            lives[aggregate_id] = Life(version, aggregate._events[-1], amendments)
         return aggregate
 
     def _all_known(
-        self, lives: dict[str, Life], make_id: Callable[[str], K], loaded: dict[str, tuple[A, int]]
+        self, lives: dict[str, Life], id_of: Callable[[A], K], load: Callable[[], dict[str, tuple[A, int]]]
     ) -> dict[K, A]:
         found: dict[K, A] = {}
-        for aggregate_id, pair in loaded.items():
-            aggregate = self._known(lives, aggregate_id, pair)
-            if aggregate is not None:
-                found[make_id(aggregate_id)] = aggregate
+        with collector_paused():
+            for aggregate_id, loaded in load().items():
+                aggregate = self._known(lives, aggregate_id, loaded)
+                if aggregate is not None:
+                    found[id_of(aggregate)] = aggregate
         return found
 
     def _refuse_unknown(self, operation: str, aggregate_id: str, what: str) -> NoReturn:

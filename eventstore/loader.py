@@ -140,13 +140,12 @@ class Loader:
         wanted = sorted(ids)
         found: dict[str, tuple[A, int]] = {}
         hashes = self._reader.hashes(map(name, wanted))
-        with _collector_paused():
-            for aggregate_id, (key, fields) in zip(wanted, hashes, strict=True):
-                # Gone between the two reads: it was deleted meanwhile.
-                if fields:
-                    folded = self._fold(key, fields, fold)
-                    if folded is not None:
-                        found[aggregate_id] = folded
+        for aggregate_id, (key, fields) in zip(wanted, hashes, strict=True):
+            # Gone between the two reads: it was deleted meanwhile.
+            if fields:
+                folded = self._fold(key, fields, fold)
+                if folded is not None:
+                    found[aggregate_id] = folded
         return found
 
     def order(self, order_id: ClientOrderId) -> tuple[Order, int] | None:
@@ -209,7 +208,7 @@ class Loader:
 
 
 @contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Keep the cyclic garbage collector from searching what a load has just built, again and again: all of it stays."""
     enabled = gc.isenabled()
     gc.disable()
