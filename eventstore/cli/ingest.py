@@ -38,7 +38,6 @@ class Ingested:
     seconds: float
     call_ns: dict[str, int]
     epoch: int
-    position_before: int
     position: int
     log_entries: int
     log_bytes: int
@@ -61,7 +60,6 @@ class Ingested:
             "calls_per_s": round(self.calls / self.seconds, 1),
             "call_ns": self.call_ns,
             "epoch": self.epoch,
-            "position_before": self.position_before,
             "position": self.position,
             "log": {"entries": self.log_entries, "memory_bytes": self.log_bytes},
             "views": {"memory_bytes": self.views_bytes},
@@ -105,7 +103,6 @@ def ingest_session(session: Path, to: str, trader_id: TraderId) -> Ingested:
     failure: RecordingError | None = None
     database = RedisCacheDatabase(trader_id, config=CacheDatabaseConfig.at(to))
     with database, observe(to) as observer:
-        before = database.stats()
         start = time.perf_counter()
         try:
             with _progress(session.name, total) as advance:
@@ -136,7 +133,6 @@ def ingest_session(session: Path, to: str, trader_id: TraderId) -> Ingested:
             seconds=seconds,
             call_ns=_percentiles(durations),
             epoch=fence.epoch,
-            position_before=before.applied,
             position=fence.position,
             log_entries=entries,
             log_bytes=log_bytes,
