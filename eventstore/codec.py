@@ -17,7 +17,7 @@ from typing import Any, cast
 import msgpack
 
 from eventstore.errors import CodecError, UnknownSchema
-from eventstore.model.currency import Currency
+from eventstore.model.currency import CRYPTO_PRECISION, Currency
 from eventstore.model.enums import CurrencyType, LiquiditySide, TriggerType
 from eventstore.model.identifiers import LENGTH_MAX, UUID4, Identifier, PositionId
 from eventstore.model.order_amendments import Amendment
@@ -28,7 +28,6 @@ from eventstore.upcasters import upcast
 
 Convert = Callable[[Any], Any]
 
-CRYPTO_PRECISION = 8
 _REMEMBERED_MAX = 4096
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
 

@@ -18,11 +18,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any, cast
 
-from eventstore.codec import CRYPTO_PRECISION
 from eventstore.errors import EventStoreError
 from eventstore.facade import CacheDatabase
 from eventstore.model.accounts import Account
-from eventstore.model.currency import Currency
+from eventstore.model.currency import CRYPTO_PRECISION, Currency
 from eventstore.model.enums import CurrencyType, LiquiditySide, OrderSide, OrderType, TrailingOffsetType, TriggerType
 from eventstore.model.events import (
     ORDER_EVENTS,

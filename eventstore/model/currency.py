@@ -10,6 +10,8 @@ from eventstore.model.identifiers import Identifier
 from eventstore.model.record import Record
 
 CURRENCY_PRECISION_MAX = 18
+CRYPTO_PRECISION = 8
+"""What a currency that nobody registered is taken to have, as in NautilusTrader."""
 
 
 class Currency(Record):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any, Self, TypeVar
 
-from eventstore.model.currency import Currency
+from eventstore.model.currency import CRYPTO_PRECISION, Currency
 from eventstore.model.enums import AssetClass, CurrencyType, InstrumentClass
 from eventstore.model.errors import InvalidValue
 from eventstore.model.identifiers import InstrumentId, Symbol, Venue
@@ -154,7 +154,7 @@ class Instrument(Record, kw_only=True):
         for spec in cls._specs:
             code = values.get(spec.name)
             if spec.kind is Currency and isinstance(code, str) and Currency.find(code) is None:
-                Currency.register(Currency(code, 8, 0, code, CurrencyType.CRYPTO))
+                Currency.register(Currency(code, CRYPTO_PRECISION, 0, code, CurrencyType.CRYPTO))
         return super().from_dict(values)
 
     def make_price(self, value: str | int | float | Decimal) -> Price:
