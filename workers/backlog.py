@@ -158,9 +158,11 @@ class Backlog(Generic[T]):
         deadline = time.monotonic() + self.block_timeout_s
         self._waiting += 1
         try:
-            while self._reason is None and not self._fits(size):
+            while self._reason is None and not (self._half_drained() and self._fits(size)):
                 left = deadline - time.monotonic()
                 if left <= 0:
+                    if self._fits(size):
+                        return
                     self._refuse()
                 # In slices, because the consumer looks whether anybody waits without taking the lock.
                 self._room.wait(min(left, 0.05))
@@ -170,6 +172,9 @@ class Backlog(Generic[T]):
     def _fits(self, size: int) -> bool:
         # A single item over the bound is let in when nothing else is sized: its own size was checked by the caller.
         return len(self._queue) < self.count_max and (not self._bytes or self._bytes + size <= self.bytes_max)
+
+    def _half_drained(self) -> bool:
+        return len(self._queue) <= self.count_max // 2 and self._bytes <= self.bytes_max // 2
 
     def _refuse(self) -> None:
         self.refused += 1
@@ -193,7 +198,7 @@ class Backlog(Generic[T]):
         if size or self._waiting:
             with self._room:
                 self._bytes -= size
-                if len(queue) <= self.count_max // 2 and self._bytes <= self.bytes_max // 2:
+                if self._half_drained():
                     self._room.notify_all()
         return taken
 

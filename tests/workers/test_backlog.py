@@ -148,7 +148,7 @@ def test_a_caller_waits_for_room_and_goes_on_when_half_is_drained(size: int) -> 
     until(lambda: backlog.blocked == 1)
     until(lambda: backlog._waiting == 1)
     assert backlog.take(3) == [0, 1, 2]
-    waiter.join(0.05)
+    waiter.join(0.15)
     assert waiter.is_alive()
     assert backlog.take(1) == [3]
     waiter.join(PATIENCE_S)
@@ -165,6 +165,18 @@ def test_a_caller_that_waited_in_vain_is_refused_and_nothing_was_accepted() -> N
         backlog.put_sized(3, 1)
     assert (backlog.blocked, backlog.refused) == (2, 2)
     assert backlog.take(9) == [1]
+
+
+def test_a_caller_whose_time_is_up_takes_the_room_that_there_is() -> None:
+    """Room that was made without draining half is used at the end of the wait rather than refused."""
+    backlog: Backlog[int] = Backlog(4, 4, block_timeout_s=0.05)
+    for number in range(4):
+        backlog.put(number)
+    waiter = started(lambda: backlog.put(4))
+    until(lambda: backlog._waiting == 1)
+    assert backlog.take(1) == [0]
+    waiter.join(PATIENCE_S)
+    assert backlog.take(9) == [1, 2, 3, 4]
 
 
 def test_the_consumer_itself_is_refused_at_once_instead_of_waiting_for_itself() -> None:

@@ -144,7 +144,7 @@ def test_each_item_is_applied_once_and_in_order_whatever_the_connection_does(
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8), scripts)
 def test_a_mark_is_reached_when_everything_before_it_is_applied(groups: list[int], script: list[str]) -> None:
-    """Waiting for a mark cuts the batch at once, however long it might linger; its position is that of the last item."""
+    """Waiting for a mark cuts the batch at once, however long it might linger; its position is the last item’s."""
     fixture = Fixture(ScriptedSink(script), linger_s=86_400.0)
     fixture.writer.start()
     written = 0
@@ -229,7 +229,7 @@ class Away(ScriptedSink):
 def test_an_abandoned_writer_ends_at_once_and_leaves_what_is_not_written(
     at: str, count: int, backoff: tuple[float, float]
 ) -> None:
-    """However many batches are in doubt, formed or waiting, whatever it waits for: the thread ends, nothing is skipped."""
+    """However many batches are in doubt, formed or waiting, whatever it waits for: it ends, and skips nothing."""
     fixture = Fixture(Away(at), count_max=1, backoff=backoff)
     for number in range(count):
         fixture.backlog.put(number)
