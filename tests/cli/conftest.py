@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from eventstore.storage.embedded import EmbeddedServer
 from tests.support.cli import Run
 from tests.support.processes import ROOT
 
@@ -33,7 +34,9 @@ def eventstore() -> Run:
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
-    """A directory with a short path: a socket's has 107 bytes."""
+    """A directory with a short path: a socket's has 107 bytes. Servers that a failed test left in it are stopped."""
     path = Path(tempfile.mkdtemp(prefix="es-"))
     yield path
+    for pid_file in path.rglob("redis.pid"):
+        EmbeddedServer.open(pid_file.parent).close()
     shutil.rmtree(path, ignore_errors=True)
