@@ -110,7 +110,7 @@ def _delete_account_event(keys: Keys, command: c.DeleteAccountEvent, target: Tar
 
 
 def _membership(keys: Keys, order_id: str, status: int, emulated: bool, target: Target) -> None:
-    # The rules of `Order.is_closed`, `is_open`, `is_inflight` and `is_emulated`: one that the node emulates is not open.
+    # The rules of `Order.is_closed`, `is_open`, `is_inflight` and `is_emulated`: what the node emulates is not open.
     (target.sadd if status in CLOSED else target.srem)(keys.orders_closed, order_id)
     (target.sadd if status in OPEN and not emulated else target.srem)(keys.orders_open, order_id)
     (target.sadd if status in INFLIGHT else target.srem)(keys.orders_inflight, order_id)

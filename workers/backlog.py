@@ -189,7 +189,10 @@ class Backlog(Generic[T]):
         taken: list[T] = []
         size = 0
         for _ in range(min(count, len(queue))):
-            item = queue.popleft()
+            try:
+                item = queue.popleft()
+            except IndexError:
+                break  # a caller that came too late has taken its item back
             if isinstance(item, _Sized):
                 size += item.size
                 taken.append(item.item)

@@ -144,7 +144,7 @@ def test_each_item_is_applied_once_and_in_order_whatever_the_connection_does(
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8), scripts)
 def test_a_mark_is_reached_when_everything_before_it_is_applied(groups: list[int], script: list[str]) -> None:
-    """Waiting for a mark cuts the batch at once, however long it might linger; its position is the last item’s."""
+    """Waiting for a mark cuts the batch at once, however long it might linger; its position is the one reached."""
     fixture = Fixture(ScriptedSink(script), linger_s=86_400.0)
     fixture.writer.start()
     written = 0
