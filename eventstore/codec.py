@@ -56,30 +56,24 @@ class MsgPackSerializer(Serializer):
 
     def __init__(self, timestamps_as_str: bool = True) -> None:
         self.timestamps_as_str = timestamps_as_str
-        self._writers: dict[type[Record], tuple[int, list[tuple[int, Convert]]]] = {}
+        self._writers: dict[type[Record], Convert] = {}
 
     def serialize(self, record: Record) -> bytes:
+        kind = record.__class__
         try:
-            tag, conversions = self._writers.get(record.__class__) or self._prepare(record.__class__)
-            fields = [tag, VERSION, *record]
-            for i, convert in conversions:
-                value = fields[i]
-                if value is not None:
-                    fields[i] = convert(value)
-            return msgpack.packb(fields)
+            stored = self._writers.get(kind) or self._prepare(kind)
+            return msgpack.packb(stored(record))
+        except CodecError:
+            raise
         except (TypeError, ValueError, OverflowError) as e:
-            if isinstance(e, CodecError):
-                raise
-            raise CodecError(f"{type(record).__name__} can not be stored: {e}") from e
+            raise CodecError(f"{kind.__name__} can not be stored: {e}") from e
 
-    def _prepare(self, kind: type[Record]) -> tuple[int, list[tuple[int, Convert]]]:
+    def _prepare(self, kind: type[Record]) -> Convert:
         tag = TAGS.get(kind)
         if tag is None:
             raise CodecError(f"a {kind.__name__} is no record of this library")
-        conversions = field_writers(kind, self.timestamps_as_str)
-        entry = (tag, [(i + 2, convert) for i, convert in conversions])
-        self._writers[kind] = entry
-        return entry
+        stored = self._writers[kind] = field_writer(kind, self.timestamps_as_str, f"{tag}, {VERSION}, ")
+        return stored
 
     def deserialize(self, data: bytes) -> Record:
         fields = unpack(data)
@@ -134,11 +128,30 @@ def build(kind: type[Record], fields: list[Any]) -> Any:
 # -- How a field is written ------------------------------------------------------------------------------------
 
 
+def compiled(
+    specs: Sequence[Field], conversions: Sequence[Convert | None], begin: str, end: str, scope: Any
+) -> Convert:
+    """Return a function that takes a record's fields and returns ``begin field, field, ... end``, each field converted.
+
+    One expression for all of them takes half the time of a loop, and there is little else to do in a load or in the
+    writer's thread. Nothing but the number of fields, and which of them are converted, gets into the source.
+    """
+    names = [f"f{i}" for i in range(len(specs))]
+    values = []
+    for name, spec, convert in zip(names, specs, conversions, strict=True):
+        value = name if convert is None else f"c{name}({name})"
+        values.append(f"None if {name} is None else {value}" if convert and spec.optional else value)
+    source = f"def convert(fields):\n {', '.join(names)}, = fields\n return {begin}{', '.join(values)}, {end}"
+    names_known: dict[str, Any] = {f"cf{i}": convert for i, convert in enumerate(conversions)} | scope
+    exec(source, names_known)  # noqa: S102 - see above
+    return cast(Convert, names_known["convert"])
+
+
 @functools.cache
-def field_writers(kind: type[Record], timestamps_as_str: bool) -> list[tuple[int, Convert]]:
-    """The fields of `kind` that MessagePack does not take as they are, and how each is converted."""
-    found = ((i, _writer(spec, timestamps_as_str)) for i, spec in enumerate(kind._specs))
-    return [(i, convert) for i, convert in found if convert is not None]
+def field_writer(kind: type[Record], timestamps_as_str: bool, begin: str) -> Convert:
+    """Return a function that gives a record of `kind` as MessagePack takes it: `begin`, then the fields."""
+    conversions = [_writer(spec, timestamps_as_str) for spec in kind._specs]
+    return compiled(kind._specs, conversions, f"({begin}", ")", {})
 
 
 def _writer(spec: Field, timestamps_as_str: bool) -> Convert | None:
@@ -147,7 +160,7 @@ def _writer(spec: Field, timestamps_as_str: bool) -> Convert | None:
         return thaw
     if spec.element is not None:
         if issubclass(spec.element, Record):
-            return functools.partial(_write_records, spec.element, timestamps_as_str)
+            return functools.partial(_write_records, field_writer(spec.element, timestamps_as_str, ""))
         return list
     if kind is int:
         return str if timestamps_as_str and is_timestamp(spec) else None
@@ -160,7 +173,7 @@ def _writer(spec: Field, timestamps_as_str: bool) -> Convert | None:
     if kind is Money:
         return str
     if issubclass(kind, Record):
-        return functools.partial(_write_record, kind, timestamps_as_str)
+        return field_writer(kind, timestamps_as_str, "")
     return None  # text, identifiers, flags and enums are packed as they are
 
 
@@ -186,16 +199,8 @@ def _currency_code(value: Currency) -> str:
     return value.code
 
 
-def _write_record(kind: type[Record], timestamps_as_str: bool, record: Record) -> list[Any]:
-    fields = list(record)
-    for i, convert in field_writers(kind, timestamps_as_str):
-        if fields[i] is not None:
-            fields[i] = convert(fields[i])
-    return fields
-
-
-def _write_records(kind: type[Record], timestamps_as_str: bool, records: tuple[Record, ...]) -> list[Any]:
-    return [_write_record(kind, timestamps_as_str, record) for record in records]
+def _write_records(stored: Convert, records: tuple[Record, ...]) -> list[Any]:
+    return [stored(record) for record in records]
 
 
 # -- How a field is read ---------------------------------------------------------------------------------------
@@ -210,22 +215,9 @@ class ReadPlan:
         self.kinds = tuple(_stored_kinds(spec) for spec in self.specs)
         self.seen: set[tuple[type, ...]] = set()
         self.conversions = [_reader(kind.__name__, spec) for spec in self.specs]
-        self.make = self._compile(kind)
+        scope = {"new": tuple.__new__, "kind": kind}
+        self.make = compiled(self.specs, self.conversions, "new(kind, (", "))", scope)
         """Returns the record of fields that `check` lets pass."""
-
-    def _compile(self, kind: type[Record]) -> Convert:
-        # One expression for all fields takes half the time of a loop over them, and a load does little else. Nothing
-        # but the number of fields and which of them are converted gets into the source.
-        names = [f"f{i}" for i in range(len(self.specs))]
-        values = []
-        for name, spec, convert in zip(names, self.specs, self.conversions, strict=True):
-            value = name if convert is None else f"c{name}({name})"
-            values.append(f"None if {name} is None else {value}" if convert and spec.optional else value)
-        source = f"def make(fields):\n {', '.join(names)}, = fields\n return new(kind, ({', '.join(values)},))"
-        scope: dict[str, Any] = {f"cf{i}": convert for i, convert in enumerate(self.conversions)}
-        scope |= {"new": tuple.__new__, "kind": kind}
-        exec(source, scope)  # noqa: S102 - see above
-        return cast(Convert, scope["make"])
 
     def culprit(self, fields: list[Any]) -> str:
         """Return the name of the first field that can not be converted."""

@@ -52,7 +52,8 @@ class RedisCacheDatabase(Intake):
         Whose data it is. All keys begin with ``{trader-<trader_id>}``. Opening it takes the log over from whoever wrote
         to it before: that one is refused from then on.
     logger : structlog logger, optional
-        Gets what happens in the background. Default: ``structlog.get_logger("eventstore")``.
+        Gets what happens in the background. Default: ``structlog.get_logger("eventstore")``; warnings to stderr if the
+        process has not configured structlog.
     serializer : Serializer, optional
         Default: ``MsgPackSerializer(timestamps_as_str=True)``.
     config : CacheDatabaseConfig, optional

@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -335,5 +337,10 @@ class Persister:
 
 
 def default_logger(trader_id: TraderId) -> Any:
-    """The logger of a database that was given none."""
-    return structlog.get_logger("eventstore").bind(trader_id=str(trader_id))
+    """The logger of a database that was given none: the host's structlog, or warnings to stderr if it has none."""
+    if structlog.is_configured():
+        logger = structlog.get_logger("eventstore")
+    else:
+        quiet = structlog.make_filtering_bound_logger(logging.WARNING)
+        logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), wrapper_class=quiet)
+    return logger.bind(trader_id=str(trader_id))

@@ -132,10 +132,17 @@ def snapshot_tag(values: Mapping[str, Any]) -> int:
 def describe() -> dict[str, str]:
     """Return what is stored beside the log for other readers: ``<kind>:<number>:<version>`` → JSON.
 
-    ``record`` and ``snapshot`` say the names of the fields, ``enum`` the names of an enumeration's numbers.
+    ``record`` and ``snapshot`` say the names of the fields, ``part`` those of records inside records, ``enum`` the
+    names of an enumeration's numbers.
     """
     shown: dict[str, Any] = {
         f"record:{tag}:{VERSION}": {"name": kind.__name__, "fields": kind._fields} for tag, kind in TYPES.items()
+    }
+    parts = {spec.element for kind in TYPES.values() for spec in kind._specs}
+    shown |= {
+        f"part:{part.__name__}:{VERSION}": {"fields": part._fields}
+        for part in sorted(parts - {None}, key=str)
+        if issubclass(part, Record)
     }
     shown[f"record:{STATE_TAG}:{VERSION}"] = {"name": "ComponentState", "fields": ["state"]}
     shown[f"record:{AMENDMENTS_TAG}:{VERSION}"] = {"name": "OrderAmendments", "fields": ["amendments"]}

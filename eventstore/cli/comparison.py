@@ -78,16 +78,19 @@ def compare_state(state: LoadedState, final: Mapping[str, Any]) -> list[Check]:
     """Compare `state` with the expected final state of a recording, part by part.
 
     Orders and positions are compared key for key; floats with a relative tolerance of `FLOAT_TOLERANCE`, everything
-    else exactly. The commissions of accounts are left out: no event has them, so they can not be rebuilt.
+    else exactly. The commissions of accounts are left out: no event has them, so they can not be rebuilt. A position
+    that NautilusTrader's cache lists as open and as closed, which it does between a flip and the next fill, is open.
     """
     accounts = {
         account["id"]: {name: value for name, value in account.items() if name != "commissions"}
         for account in final["account_balances"]
     }
+    expected_ids = {name: set(final[name]) for name in state.ids}
+    expected_ids["positions_closed"] -= expected_ids["positions_open"]
     return [
         _check("orders", state.orders, final["orders"]),
         _check("positions", state.positions, final["positions"]),
-        *(_check_ids(name, ids, final[name]) for name, ids in state.ids.items()),
+        *(_check_ids(name, ids, expected_ids[name]) for name, ids in state.ids.items()),
         _check("account_balances", state.accounts, accounts),
     ]
 
@@ -96,9 +99,9 @@ def _check(name: str, got: Mapping[str, Any], expected: Mapping[str, Any]) -> Ch
     return Check(name, len(expected), list(_differences("", got, expected)))
 
 
-def _check_ids(name: str, got: set[str], expected: list[str]) -> Check:
-    missing = [f"{key}: missing" for key in sorted(set(expected) - got)]
-    return Check(name, len(expected), missing + [f"{key}: not expected" for key in sorted(got - set(expected))])
+def _check_ids(name: str, got: set[str], expected: set[str]) -> Check:
+    missing = [f"{key}: missing" for key in sorted(expected - got)]
+    return Check(name, len(expected), missing + [f"{key}: not expected" for key in sorted(got - expected)])
 
 
 def _differences(path: str, got: Any, expected: Any) -> Iterator[str]:

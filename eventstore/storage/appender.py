@@ -190,6 +190,7 @@ class Appender:
         operations = Operations(self._keys)
         chain = hashlib.blake2b(self._chain, digest_size=CHAIN_BYTES)
         stream: list[bytes] = []
+        chained: list[bytes] = []
         ms = self._last_ms
         for entry in entries:
             command = entry.command
@@ -201,10 +202,12 @@ class Appender:
             if entry.accepted_ms > ms:
                 ms = entry.accepted_ms
             entry_id = b"%d-%d" % (ms, position)
-            chain.update(b"%b %d\n%b" % (entry_id, len(payload), payload))
+            chained.append(b"%b %d\n" % (entry_id, len(payload)))
+            chained.append(payload)
             stream.append(entry_id)
             stream.append(payload)
             position += 1
+        chain.update(b"".join(chained))
         head = chain.digest()
         last = position - 1
         request = (

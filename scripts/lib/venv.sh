@@ -43,7 +43,7 @@ _make_venv() {
     fi
     # The pins hold what builds the project too; so nothing but them is ever downloaded.
     "$venv/bin/python" -m pip install -qq --no-deps --no-build-isolation --editable "$root" >&2
-    "$venv/bin/python" -m pip check --quiet >&2
+    "$venv/bin/python" -m pip check >&2
     echo "$project" >"$venv/project-stamp"
 }
 
