@@ -21,9 +21,10 @@ Item = TypeVar("Item")
 Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
 
-# A thread that holds the interpreter for long makes every other thread late: the writer works in short slices and lets
-# go between them. Changing the interpreter's switch interval would be changing the host.
-SLICE = 32
+# A thread that holds the interpreter for long makes every other thread late: the writer takes short slices of the
+# backlog, and lets go of the interpreter when its turn is over. Changing the switch interval would be changing the host.
+SLICE = 16
+TURN_S = 0.0005
 
 
 class Listener(Protocol):
@@ -127,13 +128,17 @@ class Writer(Generic[Item, Entry, Batch]):
 
     def _drain(self) -> None:
         backlog, former = self._backlog, self._former
+        turn_ends_s = 0.0
         while not self._abandoned.is_set():
             self._slice.extend(backlog.take(SLICE))
             if self._slice:
                 urgent = self._encode()
                 if urgent:
                     self._send_formed()
-                time.sleep(0)
+                now_s = time.monotonic()
+                if now_s >= turn_ends_s:
+                    time.sleep(0)
+                    turn_ends_s = now_s + TURN_S
             elif self._inflight:
                 self._settle()
             elif len(former):
