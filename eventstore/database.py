@@ -16,7 +16,6 @@ from eventstore.intake import EPOCH, Intake, check
 from eventstore.loader import Loader, collector_paused
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
-from eventstore.model.events import AccountState
 from eventstore.model.identifiers import (
     AccountId,
     ClientId,
@@ -174,11 +173,14 @@ class RedisCacheDatabase(Intake):
         check("delete_account_event", "account_id", account_id, AccountId)
         check("delete_account_event", "event_id", event_id, str)
         self._fresh()
-        for version, data in self._persister.reader.hash(self._keys.account(account_id)).items():
-            record = self._serializer.deserialize(data)
-            if isinstance(record, AccountState) and record.event_id == event_id:
-                arguments = (account_id, int(version), str(event_id))
+        events = self._loader.account_events(account_id)
+        for version, event in events.items():
+            if event.event_id == event_id:
+                arguments = (account_id, version, str(event_id))
                 self._accept("delete_account_event", account_id, c.DeleteAccountEvent, arguments)
+                life = self._accounts.get(account_id)
+                if life is not None:
+                    life.purged(event, [other for other in events.values() if other is not event])
                 return
         raise UnknownId(f"delete_account_event {account_id}: it has no event {event_id!r}")
 
@@ -316,7 +318,7 @@ class RedisCacheDatabase(Intake):
         # What was written meanwhile is further than what was read.
         if aggregate_id not in lives:
             amendments = len(aggregate._amendments or ()) if isinstance(aggregate, Order) else 0
-            lives[aggregate_id] = Life(version, aggregate._events[-1], amendments)
+            lives[aggregate_id] = Life(version, aggregate._events, amendments)
         return aggregate
 
     def _all_known(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from time import time_ns
 from typing import Any, NoReturn
@@ -16,6 +16,7 @@ from eventstore.facade import CacheDatabase, Component
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
 from eventstore.model.enums import TriggerType
+from eventstore.model.errors import InvalidIdentifier
 from eventstore.model.events import OrderInitialized
 from eventstore.model.identifiers import (
     ClientId,
@@ -72,7 +73,10 @@ class Intake(CacheDatabase):
         """Add a general object. Raises `TooLarge` if `value` is over `value_bytes_max`."""
         check("add", "key", key, str)
         check("add", "value", value, bytes)
-        Identifier(key)
+        try:
+            Identifier(key)
+        except InvalidIdentifier as error:
+            raise Refused(f"add {key!r:.80}: not a possible key: {error}") from error
         self._check_size("add", key, len(value))
         self._accept("add", key, c.Add, (key, value), len(value) or 1)
 
@@ -94,7 +98,7 @@ class Intake(CacheDatabase):
             raise AlreadyAdded(f"add_account {account.id}: it was added or loaded before; use update_account")
         events = tuple(account._events)
         self._accept("add_account", account.id, self._encoder.account, (account.id, 0, events))
-        self._accounts[account.id] = Life(len(events), events[-1])
+        self._accounts[account.id] = Life(len(events), events)
 
     def add_order(self, order: Order, position_id: PositionId | None = None, client_id: ClientId | None = None) -> None:
         """Add an order with all its events; or, for one that was added, what it was transformed into.
@@ -119,7 +123,7 @@ class Intake(CacheDatabase):
         life = self._orders.get(order_id)
         events: tuple[Any, ...] | None
         if life is None:
-            life, events = Life(0, None), tuple(order._events)
+            life, events = Life(0, ()), tuple(order._events)
         else:
             events = life.tail(order._events)
             if events is None or not any(event.__class__ is OrderInitialized for event in events):
@@ -156,7 +160,7 @@ class Intake(CacheDatabase):
         """
         check("add_position", "position", position, Position)
         life = self._positions.get(position.id)
-        if life is not None and life.tail(position._events) is not None:
+        if life is not None and (life.tail(position._events) is not None or life.is_forked_by(position._events)):
             raise AlreadyAdded(f"add_position {position.id}: it was added or loaded before; use update_position")
         self._begin_cycle("add_position", position)
 
@@ -170,7 +174,7 @@ class Intake(CacheDatabase):
             )
         arguments = (position_id, 0, not position.is_closed, events, position.basis)
         self._accept(operation, position_id, self._encode_position, arguments)
-        self._positions[position_id] = Life(len(events), events[-1])
+        self._positions[position_id] = Life(len(events), events)
 
     def update_account(self, account: Account) -> None:
         """Write the events of `account` that were not written yet.
@@ -179,6 +183,8 @@ class Intake(CacheDatabase):
         ------
         UnknownId
             If this process neither added nor loaded it.
+        StaleObject
+            If its history does not go on from what was written.
         """
         if not isinstance(account, Account):
             check("update_account", "account", account, Account)
@@ -186,8 +192,8 @@ class Intake(CacheDatabase):
         if life is None:
             self._refuse_unknown("update_account", account.id, "account")
         events = life.tail(account._events)
-        if events is None:  # the last one written was purged from the account: all that is left came after it
-            events = tuple(account._events)
+        if events is None:
+            self._refuse_stale("update_account", account.id, life, account._events)
         self._accept("update_account", account.id, self._encode_account, (account.id, life.version, events))
         life.written(events)
 
@@ -235,11 +241,7 @@ class Intake(CacheDatabase):
     def _order_tail(self, life: Life, order: Order) -> tuple[Any, ...]:
         events = life.tail(order._events)
         if events is None:
-            raise StaleObject(
-                f"update_order {order.client_order_id}: the last event written ({type(life.last).__name__} "
-                f"{life.last.event_id}) is not among its {len(order._events)}; load the order and apply the new events "
-                "to that one"
-            )
+            self._refuse_stale("update_order", order.client_order_id, life, order._events)
         return events
 
     def update_position(self, position: Position) -> None:
@@ -249,6 +251,8 @@ class Intake(CacheDatabase):
         ------
         UnknownId
             If this process neither added nor loaded it.
+        StaleObject
+            If its history does not go on from what was written, and is no new cycle either.
         """
         if not isinstance(position, Position):
             check("update_position", "position", position, Position)
@@ -258,6 +262,8 @@ class Intake(CacheDatabase):
             self._refuse_unknown("update_position", position_id, "position")
         events = life.tail(position._events)
         if events is None:
+            if life.is_forked_by(position._events):
+                self._refuse_stale("update_position", position_id, life, position._events)
             self._begin_cycle("update_position", position)
             return
         arguments = (position_id, life.version, not position.is_closed, events, None)
@@ -351,7 +357,7 @@ class Intake(CacheDatabase):
     def heartbeat(self, timestamp: datetime) -> None:
         """Note that the node was alive at `timestamp`. Raises `Refused` if it has no time zone."""
         check("heartbeat", "timestamp", timestamp, datetime)
-        if timestamp.tzinfo is None:
+        if timestamp.utcoffset() is None:
             raise Refused(f"heartbeat: {timestamp} has no time zone; pass datetime.now(UTC), say")
         since = timestamp - EPOCH
         ns = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
@@ -385,6 +391,14 @@ class Intake(CacheDatabase):
         raise UnknownId(
             f"{operation} {aggregate_id}: this process neither added nor loaded this {what}; call add_{what} or "
             f"load_{what} first"
+        )
+
+    def _refuse_stale(self, operation: str, aggregate_id: str, life: Life, events: Sequence[Any]) -> NoReturn:
+        what = operation.removeprefix("update_")
+        raise StaleObject(
+            f"{operation} {aggregate_id}: the last event written ({type(life.last).__name__} "
+            f"{getattr(life.last, 'event_id', '')}) is not among its {len(events)}; load the {what} and apply the new "
+            "events to that one"
         )
 
     def _check_size(self, operation: str, key: str, size: int) -> None:

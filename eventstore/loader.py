@@ -13,6 +13,7 @@ from eventstore.errors import CodecError, DamagedRecord
 from eventstore.keys import Keys
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
+from eventstore.model.events import AccountState
 from eventstore.model.identifiers import AccountId, ClientOrderId, PositionId
 from eventstore.model.instrument import Instrument
 from eventstore.model.orders import Order
@@ -184,6 +185,14 @@ class Loader:
         """Return one account and the version of its next event, or None."""
         return self._one(self._keys.account(account_id), account_from)
 
+    def account_events(self, account_id: AccountId) -> dict[int, AccountState]:
+        """Return the events of one account by version, oldest first; empty if there is none. Raises `DamagedRecord`."""
+        key = self._keys.account(account_id)
+        return {
+            int(version): record_from(key, version, data, AccountState, self._serializer)
+            for version, data in sorted(self._reader.hash(key).items(), key=lambda item: (len(item[0]), item[0]))
+        }
+
     def accounts(self) -> dict[str, tuple[Account, int]]:
         """Return the accounts by id, each with the version of its next event."""
         return self._many(self._reader.members(self._keys.accounts), self._keys.account, account_from)
@@ -199,7 +208,8 @@ class Loader:
             *(k.prefix + name for name, count in self._reader.sizes().items() if count),
             *(k.order(member) for member in self._reader.members(k.orders)),
             *(k.position(member) for member in self._reader.members(k.positions)),
-            *(k.account(member) for member in self._reader.members(k.accounts)),
+            # An account has no key once all its events are deleted.
+            *self._reader.existing(map(k.account, self._reader.members(k.accounts))),
             *(f"{key}{{{n}}}" for key, count in self._reader.hash(k.lives).items() for n in range(1, int(count) + 1)),
         ]
         if self._reader.fence() is not None:

@@ -7,15 +7,17 @@ from typing import Any
 
 
 class Life:
-    """The written history of one aggregate: the version of its next event, and the last event written."""
+    """The written history of one aggregate: the version of its next event, its first event and the last one written."""
 
-    __slots__ = ("amendments", "last", "version")
+    __slots__ = ("_before_purged", "amendments", "first", "last", "version")
 
-    def __init__(self, version: int, last: Any, amendments: int = 0) -> None:
+    def __init__(self, version: int, events: Sequence[Any], amendments: int = 0) -> None:
         self.version = version
-        self.last = last
+        self.first = events[0] if events else None
+        self.last = events[-1] if events else None
         self.amendments = amendments
         """How many of an order's amendments are written."""
+        self._before_purged: tuple[Any, ...] = ()
 
     def amended(self, order: Any) -> tuple[Any, ...] | None:
         """Return all amendments of `order` if there are some that are not written, otherwise None."""
@@ -31,12 +33,25 @@ class Life:
         if len(events) > 1 and events[-2] is last:
             return (events[-1],)
         for i in range(len(events) - 1, -1, -1):
-            if events[i] is last or events[i] == last:
+            if events[i] is last or events[i] == last or events[i] in self._before_purged:
                 return tuple(events[i + 1 :])
-        return None
+        return tuple(events) if None in self._before_purged else None
+
+    def purged(self, event: Any, remaining: Sequence[Any]) -> None:
+        """Note that the written `event` was deleted; `remaining` are those that are left, by version.
+
+        An aggregate that never had it, or has it no more, goes on from the last of those.
+        """
+        if event == self.last or event in self._before_purged:
+            self._before_purged = (*self._before_purged, remaining[-1] if remaining else None)
+
+    def is_forked_by(self, events: Sequence[Any]) -> bool:
+        """Whether `events`, of which `tail` knows nothing, began like this history all the same."""
+        return bool(events[0] == self.first)
 
     def written(self, events: tuple[Any, ...]) -> None:
         """Note that `events`, which `tail` gave, are accepted."""
         if events:
             self.version += len(events)
             self.last = events[-1]
+            self._before_purged = ()

@@ -86,6 +86,17 @@ class Reader:
                 replies = cast(list[dict[bytes, bytes]], pipeline.execute())
             yield from zip(page, replies, strict=True)
 
+    def existing(self, keys: Iterable[str]) -> Iterator[str]:
+        """Yield those of `keys` that exist, a page to a round trip."""
+        source = iter(keys)
+        while page := list(islice(source, PAGE)):
+            with translated(f"look for {len(page)} keys from {page[0]}"):
+                pipeline = self._client.pipeline(transaction=False)
+                for key in page:
+                    pipeline.exists(key)
+                found = pipeline.execute()
+            yield from (key for key, count in zip(page, found, strict=True) if count)
+
     def members(self, key: str) -> set[str]:
         """Return the members of a set; empty if there is none."""
         with translated(f"read {key}"):
