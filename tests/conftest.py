@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support import effort  # noqa: F401  # registers its profile
 from tests.support.redis_server import RedisServer, server_binaries
 
 # A deadline per example would measure the machine's neighbours.
