@@ -6,7 +6,6 @@ thread, from a signal handler and from ``__del__``.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -14,6 +13,8 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Generic, Literal, TypeVar
+
+from workers.gate import Gate
 
 T = TypeVar("T")
 
@@ -50,7 +51,8 @@ class Backlog(Generic[T]):
     on_full : "block" or "raise"
         Whether `put` waits for room, which is made when half is drained, or raises at once.
     block_timeout_s : float
-        How long `put` waits, in seconds.
+        How long `put` waits, in seconds. Once it has waited in vain, every other `put` is refused at once until half
+        is drained.
     """
 
     def __init__(self, count_max: int, bytes_max: int, on_full: OnFull = "block", block_timeout_s: float = 5.0) -> None:
@@ -65,16 +67,18 @@ class Backlog(Generic[T]):
         self._queue: deque[T | _Sized[T]] = deque()
         # The one number `put` compares with: the bound, or 0 while there is a reason to look closer.
         self._limit = count_max
-        self._bytes = 0
-        # Reentrant: a signal handler or a finalizer may put while its own thread is inside of `put` or `take`.
-        self._room = threading.Condition(threading.RLock())
-        self._waiting = 0
+        # Two counters, each moved by one side, so that the consumer needs no lock.
+        self._bytes_put = 0
+        self._bytes_taken = 0
+        # Among callers only. Reentrant: a signal handler or finalizer may put while its thread is inside of `put`.
+        self._counting = threading.RLock()
+        self._gates: dict[int, Gate] = {}
+        self._exhausted = False
         self._reason: str | None = None
         self._consumer: int | None = None
         # Whether the consumer sleeps or the backlog is closed: then a `put` has more to do than to append.
         self._attention = False
-        self._gate = threading.Lock()
-        self._gate.acquire()
+        self._gate = Gate()
         _BACKLOGS.add(self)
 
     def __len__(self) -> int:
@@ -83,7 +87,11 @@ class Backlog(Generic[T]):
     @property
     def bytes(self) -> int:
         """Bytes of the sized items that wait."""
-        return self._bytes
+        return self._bytes_put - self._bytes_taken
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._gates)
 
     @property
     def closed(self) -> str | None:
@@ -139,47 +147,60 @@ class Backlog(Generic[T]):
             except IndexError:
                 continue  # the consumer took something while the items were compared
             if isinstance(item, _Sized):
-                with self._room:
-                    self._bytes -= item.size
+                with self._counting:
+                    self._bytes_put -= item.size
             return True
 
+    def withdraw(self, item: T) -> None:
+        """Take `item`, which was put with `put_always`, out again if it is still there."""
+        self._take_back(item)
+
     def _make_room(self, size: int) -> None:
-        with self._room:
-            if self._reason is None and not self._fits(size):
-                if self.on_full == "raise" or threading.get_ident() == self._consumer:
-                    self._refuse()
-                self.blocked += 1
-                self._wait_for_room(size)
+        if self._admitted(size):
+            return
+        if self.on_full == "raise" or self._exhausted or threading.get_ident() == self._consumer:
+            self._refuse()
+        self.blocked += 1
+        self._wait_for_room(size)
+
+    def _admitted(self, size: int) -> bool:
+        """Count `size` in if it fits; return whether it does."""
+        with self._counting:
             if self._reason is not None:
                 raise Shut(self._reason)
-            self._bytes += size
+            if not self._fits(size):
+                return False
+            self._bytes_put += size
+            return True
 
     def _wait_for_room(self, size: int) -> None:
         deadline = time.monotonic() + self.block_timeout_s
-        self._waiting += 1
+        gate = Gate()
+        self._gates[id(gate)] = gate  # before the look at the room, so that no opening is missed
         try:
-            while self._reason is None and not (self._half_drained() and self._fits(size)):
+            while True:
                 left = deadline - time.monotonic()
+                if (self._reason is not None or left <= 0 or self._half_drained()) and self._admitted(size):
+                    return
                 if left <= 0:
-                    if self._fits(size):
-                        return
+                    # Nobody else has to wait as long in vain: until there is room again, they are refused at once.
+                    self._exhausted = True
                     self._refuse()
-                # In slices, because the consumer looks whether anybody waits without taking the lock.
-                self._room.wait(min(left, 0.05))
+                gate.wait(left)
         finally:
-            self._waiting -= 1
+            del self._gates[id(gate)]
 
     def _fits(self, size: int) -> bool:
         # A single item over the bound is let in when nothing else is sized: its own size was checked by the caller.
-        return len(self._queue) < self.count_max and (not self._bytes or self._bytes + size <= self.bytes_max)
+        return len(self._queue) < self.count_max and (not self.bytes or self.bytes + size <= self.bytes_max)
 
     def _half_drained(self) -> bool:
-        return len(self._queue) <= self.count_max // 2 and self._bytes <= self.bytes_max // 2
+        return len(self._queue) <= self.count_max // 2 and self.bytes <= self.bytes_max // 2
 
     def _refuse(self) -> None:
         self.refused += 1
         raise Full(
-            f"{len(self._queue)} of {self.count_max} commands and {self._bytes} of {self.bytes_max} bytes are waiting"
+            f"{len(self._queue)} of {self.count_max} commands and {self.bytes} of {self.bytes_max} bytes are waiting"
         )
 
     def take(self, count: int) -> list[T]:
@@ -198,12 +219,15 @@ class Backlog(Generic[T]):
                 taken.append(item.item)
             else:
                 taken.append(item)
-        if size or self._waiting:
-            with self._room:
-                self._bytes -= size
-                if self._half_drained():
-                    self._room.notify_all()
+        self._bytes_taken += size
+        if (self._gates or self._exhausted) and self._half_drained():
+            self._exhausted = False
+            self._open_gates()
         return taken
+
+    def _open_gates(self) -> None:
+        for gate in list(self._gates.values()):
+            gate.open()
 
     def put_back(self, items: Sequence[T]) -> None:
         """Put `items`, which were taken last, back where they were. For the consuming thread, when it can not go on."""
@@ -217,26 +241,31 @@ class Backlog(Generic[T]):
         """Wait until there is something to take, or until woken. For the consuming thread."""
         self._attention = True
         if not self._queue:
-            self._gate.acquire()
-        self._attention = self._reason is not None
+            self._gate.wait()
+        self._calm()
 
     def linger(self, timeout_s: float) -> None:
         """Let items come in for `timeout_s` seconds, or until woken, without callers having to do anything for it."""
-        self._gate.acquire(timeout=max(timeout_s, 0.0))
+        self._gate.wait(timeout_s)
 
     def wake(self) -> None:
         """End the consumer's `wait` or `linger`."""
-        self._attention = self._reason is not None
-        with contextlib.suppress(RuntimeError):  # it is awake, or another caller woke it
-            self._gate.release()
+        self._calm()
+        self._gate.open()
+
+    def _calm(self) -> None:
+        # In this order: a `close` in between sets the flag behind the first line, or is seen by the second.
+        self._attention = False
+        if self._reason is not None:
+            self._attention = True
 
     def _disown(self) -> None:
         # In a child after a fork: there is no consumer here, and whoever held a lock is not here to let it go.
         self._reason = self._reason or "it was inherited through a fork and has no writer in this process"
         self._limit = 0
         self._attention = True
-        self._room = threading.Condition(threading.RLock())
-        self._gate = threading.Lock()
+        self._counting = threading.RLock()
+        self._gate = Gate()
 
     def close(self, reason: str) -> None:
         """Refuse whatever is put from now on; what is in stays in. The first reason is kept."""
@@ -245,8 +274,7 @@ class Backlog(Generic[T]):
             self._reason = reason
         self._limit = 0
         self._attention = True
-        with self._room:
-            self._room.notify_all()
+        self._open_gates()
         self.wake()
 
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from workers.backlog import Backlog
 from workers.batch import BatchFormer
+from workers.gate import Gate
 from workers.sink import Backoff, Sink, Unavailable
 from workers.watermark import Mark, Watermark
 
@@ -22,7 +23,7 @@ Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
 
 # A thread that holds the interpreter for long makes every other thread late: the writer takes short slices of the
-# backlog, and lets go of the interpreter when its turn is over. Changing the switch interval would be changing the host.
+# backlog, and lets go of the interpreter when its turn is over. Changing the switch interval would change the host.
 SLICE = 16
 TURN_S = 0.0005
 
@@ -82,7 +83,8 @@ class Writer(Generic[Item, Entry, Batch]):
         self._slice: deque[Item | Mark] = deque()  # taken from the backlog and not encoded yet
         self._sealed = position  # the last position in a sealed batch
         self._inflight: deque[tuple[Batch, int]] = deque()
-        self._abandoned = threading.Event()
+        self._abandoned = False
+        self._nap = Gate()  # opened to end a wait between two attempts
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -106,7 +108,8 @@ class Writer(Generic[Item, Entry, Batch]):
 
     def abandon(self) -> None:
         """End as soon as possible, leaving what is not written."""
-        self._abandoned.set()
+        self._abandoned = True
+        self._nap.open()
         self._backlog.wake()
 
     # -- On the thread -----------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ class Writer(Generic[Item, Entry, Batch]):
     def _drain(self) -> None:
         backlog, former = self._backlog, self._former
         turn_ends_s = 0.0
-        while not self._abandoned.is_set():
+        while not self._abandoned:
             self._slice.extend(backlog.take(SLICE))
             if self._slice:
                 urgent = self._encode()
@@ -190,7 +193,7 @@ class Writer(Generic[Item, Entry, Batch]):
             return
         while len(self._inflight) >= self._inflight_max:
             self._settle()
-            if self._abandoned.is_set():
+            if self._abandoned:
                 return
         entries = self._former.cut()
         batch = self._sink.seal(self._sealed + 1, entries)
@@ -209,7 +212,7 @@ class Writer(Generic[Item, Entry, Batch]):
                 self._sink.receive(batch)
             except Unavailable as error:
                 self._recover(error)
-                if self._abandoned.is_set():
+                if self._abandoned:
                     return
                 continue
             self._inflight.popleft()
@@ -223,11 +226,12 @@ class Writer(Generic[Item, Entry, Batch]):
 
     def _recover(self, error: Unavailable) -> None:
         """Wait, connect anew and send everything in flight again, in order, until it could be sent."""
-        while not self._abandoned.is_set():
+        while not self._abandoned:
             backoff = self._backoff_held if error.held else self._backoff
             wait_s = backoff.next_s()
             self._listener.retrying(error, backoff.attempts, wait_s, len(self._inflight))
-            if self._abandoned.wait(wait_s):
+            self._nap.wait(wait_s)
+            if self._abandoned:
                 return
             self._sink.reset()
             try:

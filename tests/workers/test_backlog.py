@@ -163,8 +163,10 @@ def test_a_caller_that_waited_in_vain_is_refused_and_nothing_was_accepted() -> N
         backlog.put(2)
     with pytest.raises(Full):
         backlog.put_sized(3, 1)
-    assert (backlog.blocked, backlog.refused) == (2, 2)
+    assert (backlog.blocked, backlog.refused) == (1, 2)  # the second was not made to wait as well
     assert backlog.take(9) == [1]
+    backlog.put(4)
+    assert backlog.take(9) == [4]
 
 
 def test_a_caller_whose_time_is_up_takes_the_room_that_there_is() -> None:
@@ -390,7 +392,7 @@ def test_a_put_from_a_signal_handler_does_not_deadlock() -> None:
     before = signal.signal(signal.SIGUSR1, handle)
     interrupting = started(interrupt)
     try:
-        with backlog._room:  # the worst moment
+        with backlog._counting:  # the worst moment
             signal.raise_signal(signal.SIGUSR1)
         for _ in range(20_000):
             backlog.put_sized("main", 1)
@@ -411,6 +413,6 @@ def test_a_put_from_a_finalizer_does_not_deadlock() -> None:
         def __del__(self) -> None:
             backlog.put_sized("last words", 1)
 
-    with backlog._room:  # a collection may run while the lock is held
+    with backlog._counting:  # a collection may run while the lock is held
         Dying()
     assert backlog.take(9) == ["last words"]
