@@ -33,13 +33,13 @@ def order_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer) 
         If a record can not be read, or the events do not make an order.
     """
     amended = fields.get(_AMENDED)
-    events, version = events_from(key, fields, OrderEvent, serializer)
+    events, version = events_from(key, fields, OrderEvent, serializer, gapless=True)
     try:
         order = Order.from_events(events, () if amended is None else unpack_amended(amended))
         indexed = fields.get(_POSITION)
         if indexed is not None and order.position_id is None:
             order.position_id = PositionId(indexed.decode())
-    except (ModelError, CodecError, TypeError) as error:
+    except (ModelError, CodecError, TypeError, UnicodeDecodeError) as error:
         raise DamagedRecord(key, "", f"the events make no order: {error}") from error
     return order, version
 
@@ -47,7 +47,7 @@ def order_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer) 
 def position_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer) -> tuple[Position, int]:
     """Return the position that the hash `key` holds, and the version of its next fill. Raises `DamagedRecord`."""
     basis = record_from(key, BASIS, fields.get(_BASIS), PositionBasis, serializer)
-    events, version = events_from(key, fields, OrderFilled, serializer)
+    events, version = events_from(key, fields, OrderFilled, serializer, gapless=True)
     try:
         return Position.from_events(basis, events), version
     except (ModelError, TypeError) as error:
@@ -63,8 +63,16 @@ def account_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer
         raise DamagedRecord(key, "", f"the events make no account: {error}") from error
 
 
-def events_from(key: str, fields: Mapping[bytes, bytes], kind: type[R], serializer: Serializer) -> tuple[list[R], int]:
-    """Return the events of the hash `key` by version, and the version behind the last. Raises `DamagedRecord`."""
+def events_from(
+    key: str, fields: Mapping[bytes, bytes], kind: type[R], serializer: Serializer, gapless: bool = False
+) -> tuple[list[R], int]:
+    """Return the events of the hash `key` by version, and the version behind the last.
+
+    Raises
+    ------
+    DamagedRecord
+        If one can not be read, there is none, or, where they have to be `gapless`, one is missing.
+    """
     versions = []
     for name in fields:
         if name.isdigit():
@@ -74,6 +82,9 @@ def events_from(key: str, fields: Mapping[bytes, bytes], kind: type[R], serializ
     if not versions:
         raise DamagedRecord(key, "", "there are no events")
     versions.sort()
+    if gapless and versions[-1] != len(versions) - 1:
+        missing = next(i for i, version in enumerate(versions) if version != i)
+        raise DamagedRecord(key, str(missing), f"the event is missing, and there are later ones up to {versions[-1]}")
     events = [record_from(key, str(v), fields.get(b"%d" % v), kind, serializer) for v in versions]
     return events, versions[-1] + 1
 

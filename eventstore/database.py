@@ -5,13 +5,14 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from eventstore import commands as c
 from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.config import CacheDatabaseConfig
-from eventstore.errors import Closed, DamagedRecord, UnknownId
+from eventstore.errors import BacklogFull, Closed, DamagedRecord, UnknownId
 from eventstore.intake import EPOCH, Intake, check
 from eventstore.loader import Loader, collector_paused
 from eventstore.model.accounts import Account
@@ -85,11 +86,10 @@ class RedisCacheDatabase(Intake):
         if logger is not None and not callable(getattr(logger, "bind", None)):
             raise TypeError(f"RedisCacheDatabase: logger: expected a structlog logger, got {type(logger).__name__}")
         config = config or CacheDatabaseConfig()
-        self._log = logger.bind(trader_id=str(trader_id)) if logger is not None else default_logger(trader_id)
+        log = logger.bind(trader_id=str(trader_id)) if logger is not None else default_logger(trader_id)
         self._serializer = serializer or MsgPackSerializer(timestamps_as_str=True)
-        super().__init__(trader_id, config, self._serializer, Persister(trader_id, config, self._log))
-        self.damaged: list[DamagedRecord] = []
-        """What loads left out because it could not be read, if `strict_loads` is off."""
+        super().__init__(trader_id, config, self._serializer, Persister(trader_id, config, log))
+        self._damaged: dict[tuple[str, str], DamagedRecord] = {}
         self._loader = Loader(
             self._persister.reader, self._keys, self._serializer, config.strict_loads, self._note_damage
         )
@@ -97,13 +97,15 @@ class RedisCacheDatabase(Intake):
         try:
             # Money in a currency that this process was not told of has to be read with the right number of decimals.
             self._loader.currencies()
+            # Last: a node that can not open must not shut out the one that trades.
+            self._persister.start()
         except BaseException:
-            self._persister.close(0)
+            self._persister.discard()
             raise
         if self.config.heartbeat_interval_s is not None:
             self._heartbeat = Heartbeat(
                 self.config.heartbeat_interval_s,
-                lambda: self.heartbeat(datetime.now(UTC)),
+                self._beat,
                 name=f"eventstore-heartbeat-{trader_id}",
             )
             self._heartbeat.start()
@@ -122,9 +124,24 @@ class RedisCacheDatabase(Intake):
         return f"RedisCacheDatabase({self.trader_id!r}, {self._persister.url})"
 
     def close(self, timeout_s: float | None = None) -> int:
+        timeout_s = self.config.close_timeout_s if timeout_s is None else timeout_s
+        deadline = monotonic() + timeout_s
+        self._persister.refuse_more()  # which also ends a heartbeat that waits for room
         if self._heartbeat is not None:
-            self._heartbeat.stop()
-        return self._persister.close(self.config.close_timeout_s if timeout_s is None else timeout_s)
+            self._heartbeat.stop(timeout_s)
+        return self._persister.close(max(deadline - monotonic(), 0.0))
+
+    def _beat(self) -> None:
+        try:
+            self.heartbeat(datetime.now(UTC))
+        except BacklogFull as error:
+            # The next one may get through; a node that trades must not look dead for good.
+            self._persister.say("warning", "a heartbeat was not accepted", error=str(error))
+
+    @property
+    def damaged(self) -> list[DamagedRecord]:
+        """What loads left out because it could not be read, if `strict_loads` is off; each record once."""
+        return list(self._damaged.values())
 
     def sync(self, timeout_s: float | None = None) -> int:
         """Wait until what was accepted before the call is applied, and return its last position in the log.
@@ -149,6 +166,7 @@ class RedisCacheDatabase(Intake):
             If it takes longer than `load_timeout_s`; it will happen.
         """
         self._accept("flush", self._keys.namespace, c.Flushed, (0, b""))
+        # Behind it: what another thread added in between is refused at its next update rather than half written.
         self._forget_all()
         self.sync()
 
@@ -225,26 +243,28 @@ class RedisCacheDatabase(Intake):
 
     def load_account(self, account_id: AccountId) -> Account | None:
         check("load_account", "account_id", account_id, AccountId)
-        return self._known(self._accounts, account_id, self._fresh().account(account_id))
+        return self._one_known(self._accounts, account_id, lambda loader: loader.account(account_id))
 
     def load_accounts(self) -> dict[AccountId, Account]:
-        return self._all_known(self._accounts, lambda account: account.id, self._fresh().accounts)
+        return self._all_known(self._accounts, lambda account: account.id, lambda loader: loader.accounts())
 
     def load_order(self, client_order_id: ClientOrderId) -> Order | None:
         check("load_order", "client_order_id", client_order_id, ClientOrderId)
-        return self._known(self._orders, client_order_id, self._fresh().order(client_order_id))
+        return self._one_known(self._orders, client_order_id, lambda loader: loader.order(client_order_id))
 
     def load_orders(self, open_only: bool = False) -> dict[ClientOrderId, Order]:
-        loader = self._fresh()
-        return self._all_known(self._orders, lambda order: order.client_order_id, lambda: loader.orders(open_only))
+        return self._all_known(
+            self._orders, lambda order: order.client_order_id, lambda loader: loader.orders(open_only)
+        )
 
     def load_position(self, position_id: PositionId) -> Position | None:
         check("load_position", "position_id", position_id, PositionId)
-        return self._known(self._positions, position_id, self._fresh().position(position_id))
+        return self._one_known(self._positions, position_id, lambda loader: loader.position(position_id))
 
     def load_positions(self, open_only: bool = False) -> dict[PositionId, Position]:
-        loader = self._fresh()
-        return self._all_known(self._positions, lambda position: position.id, lambda: loader.positions(open_only))
+        return self._all_known(
+            self._positions, lambda position: position.id, lambda loader: loader.positions(open_only)
+        )
 
     def load_position_cycles(self, position_id: PositionId) -> list[Position]:
         check("load_position_cycles", "position_id", position_id, PositionId)
@@ -299,8 +319,8 @@ class RedisCacheDatabase(Intake):
 
     def load_heartbeat(self) -> datetime | None:
         self._fresh()
-        data = self._persister.reader.field(self._keys.heartbeat, "timestamp")
-        return None if data is None else EPOCH + timedelta(microseconds=int(data) // 1000)
+        ns = self._loader.number(self._keys.heartbeat, "timestamp")
+        return None if ns is None else EPOCH + timedelta(microseconds=ns // 1000)
 
     # -- What the verbs have in common ---------------------------------------------------------------------------
 
@@ -311,30 +331,43 @@ class RedisCacheDatabase(Intake):
         self._persister.sync(self.config.load_timeout_s)
         return self._loader
 
-    def _known(self, lives: dict[str, Life], aggregate_id: str, loaded: tuple[A, int] | None) -> A | None:
+    def _one_known(
+        self, lives: dict[str, Life], aggregate_id: str, load: Callable[[Loader], tuple[A, int] | None]
+    ) -> A | None:
+        generation = self._generation
+        loaded = load(self._fresh())
         if loaded is None:
             return None
-        aggregate, version = loaded
-        # What was written meanwhile is further than what was read.
-        if aggregate_id not in lives:
-            amendments = len(aggregate._amendments or ()) if isinstance(aggregate, Order) else 0
-            lives[aggregate_id] = Life(version, aggregate._events, amendments)
-        return aggregate
+        self._learn(lives, generation, aggregate_id, *loaded)
+        return loaded[0]
 
     def _all_known(
-        self, lives: dict[str, Life], id_of: Callable[[A], K], load: Callable[[], dict[str, tuple[A, int]]]
+        self,
+        lives: dict[str, Life],
+        id_of: Callable[[A], K],
+        load: Callable[[Loader], dict[str, tuple[A, int]]],
     ) -> dict[K, A]:
+        generation = self._generation
+        loader = self._fresh()
         found: dict[K, A] = {}
         with collector_paused():
-            for aggregate_id, loaded in load().items():
-                aggregate = self._known(lives, aggregate_id, loaded)
-                if aggregate is not None:
-                    found[id_of(aggregate)] = aggregate
+            for aggregate_id, (aggregate, version) in load(loader).items():
+                self._learn(lives, generation, aggregate_id, aggregate, version)
+                found[id_of(aggregate)] = aggregate
         return found
 
+    def _learn(self, lives: dict[str, Life], generation: int, aggregate_id: str, aggregate: A, version: int) -> None:
+        # What was written meanwhile is further than what was read, and what was deleted meanwhile is gone.
+        if generation == self._generation and aggregate_id not in lives:
+            amendments = len(aggregate._amendments or ()) if isinstance(aggregate, Order) else 0
+            lives.setdefault(aggregate_id, Life(version, aggregate._events, amendments))
+
     def _note_damage(self, damage: DamagedRecord) -> None:
-        self.damaged.append(damage)
-        self._log.error("left out a damaged record", key=damage.key, field=damage.field, reason=damage.reason)
+        if (damage.key, damage.field) not in self._damaged:
+            self._damaged[damage.key, damage.field] = damage
+            self._persister.say(
+                "error", "left out a damaged record", key=damage.key, field=damage.field, reason=damage.reason
+            )
 
 
 def _choose(operation: str, state: str, named: dict[str, str]) -> str:

@@ -31,13 +31,17 @@ from eventstore.model.identifiers import (
 from eventstore.model.instrument import Instrument
 from eventstore.model.orders import Order
 from eventstore.model.positions import Position
+from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.model.values import Money
 from eventstore.persister import Persister
 from eventstore.registry import Life
+from eventstore.schema import TAGS
 from workers.backlog import Full, Shut
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+VALUE_BYTES = 64
+"""What one value of a snapshot is counted as in the backlog: about what it takes there."""
 
 _NO_TRIGGER = TriggerType.NO_TRIGGER
 
@@ -62,10 +66,12 @@ class Intake(CacheDatabase):
         self._positions: dict[str, Life] = {}
         self._accounts: dict[str, Life] = {}
 
+        # Counts what makes things unknown, so that a load which began before can tell.
+        self._generation = 0
+
     def _forget_all(self) -> None:
-        self._orders.clear()
-        self._positions.clear()
-        self._accounts.clear()
+        self._generation += 1
+        self._orders, self._positions, self._accounts = {}, {}, {}
 
     # -- Writes ------------------------------------------------------------------------------------------------
 
@@ -82,14 +88,17 @@ class Intake(CacheDatabase):
 
     def add_currency(self, currency: Currency) -> None:
         check("add_currency", "currency", currency, Currency)
+        check_kind("add_currency", currency)
         self._accept("add_currency", currency.code, self._encoder.currency, (currency.code, currency))
 
     def add_instrument(self, instrument: Instrument) -> None:
         check("add_instrument", "instrument", instrument, Instrument)
+        check_kind("add_instrument", instrument)
         self._accept("add_instrument", instrument.id, self._encoder.instrument, (instrument.id, instrument))
 
     def add_synthetic(self, synthetic: SyntheticInstrument) -> None:
         check("add_synthetic", "synthetic", synthetic, SyntheticInstrument)
+        check_kind("add_synthetic", synthetic)
         self._accept("add_synthetic", synthetic.id, self._encoder.synthetic, (synthetic.id, synthetic))
 
     def add_account(self, account: Account) -> None:
@@ -316,7 +325,8 @@ class Intake(CacheDatabase):
             self._refuse_unknown("snapshot_order_state", order_id, "order")
         amended = life.amended(order)
         arguments = (order_id, order.to_dict(), amended)
-        self._accept("snapshot_order_state", order_id, self._encoder.snapshot_order, arguments)
+        size = len(arguments[1]) * VALUE_BYTES
+        self._accept("snapshot_order_state", order_id, self._encoder.snapshot_order, arguments, size)
         if amended is not None:
             life.amendments = len(amended)
 
@@ -341,7 +351,9 @@ class Intake(CacheDatabase):
         state = position.to_dict()
         state["ts_snapshot"] = ts_snapshot
         state["unrealized_pnl"] = None if unrealized_pnl is None else str(unrealized_pnl)
-        self._accept("snapshot_position_state", position.id, self._encoder.snapshot_position, (position.id, state))
+        arguments = (position.id, state)
+        size = len(state) * VALUE_BYTES
+        self._accept("snapshot_position_state", position.id, self._encoder.snapshot_position, arguments, size)
 
     def index_order_position(self, client_order_id: ClientOrderId, position_id: PositionId) -> None:
         check("index_order_position", "client_order_id", client_order_id, ClientOrderId)
@@ -378,11 +390,13 @@ class Intake(CacheDatabase):
     def delete_order(self, client_order_id: ClientOrderId) -> None:
         check("delete_order", "client_order_id", client_order_id, ClientOrderId)
         self._accept("delete_order", client_order_id, c.DeleteOrder, (client_order_id,))
+        self._generation += 1
         self._orders.pop(client_order_id, None)
 
     def delete_position(self, position_id: PositionId) -> None:
         check("delete_position", "position_id", position_id, PositionId)
         self._accept("delete_position", position_id, c.DeletePosition, (position_id,))
+        self._generation += 1
         self._positions.pop(position_id, None)
 
     # -- What the verbs have in common ---------------------------------------------------------------------------
@@ -414,3 +428,12 @@ def check(operation: str, name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind) or isinstance(value, bool):
         hint = f"; wrap it: {kind.__name__}({value!r:.60})" if isinstance(value, str) else ""
         raise TypeError(f"{operation}: {name}: expected {kind.__name__}, got {type(value).__name__}{hint}")
+
+
+def check_kind(operation: str, record: Record) -> None:
+    """Raise `TypeError` for a record of a class that is not in the schema, such as a subclass of one that is."""
+    if record.__class__ not in TAGS:
+        raise TypeError(
+            f"{operation}: a {type(record).__name__} can not be stored: it is none of the model's own classes; build one "
+            "of those"
+        )

@@ -124,56 +124,76 @@ class Loader:
 
     def texts(self, key: str, make_id: Callable[[str], I], make_value: Callable[[str], A]) -> dict[I, A]:
         """Return an index: the hash `key` as identifiers."""
-        return {make_id(field): make_value(value.decode()) for field, value in self._reader.hash(key).items()}
+        found: dict[I, A] = {}
+        for field, value in self._reader.hash(key).items():
+            pair = self._guarded(lambda f=field, v=value: (_read(key, f, f, make_id), _read(key, f, v, make_value)))  # type: ignore[misc] # bound now
+            if pair is not None:
+                found[pair[0]] = pair[1]
+        return found
+
+    def number(self, key: str, field: str) -> int | None:
+        """Return a field that holds a number that is not negative, or None if there is none."""
+        data = self._reader.field(key, field)
+        return None if data is None else self._guarded(lambda: _read(key, field, data, _number))
 
     # -- Aggregates --------------------------------------------------------------------------------------------
 
-    def _fold(self, key: str, fields: Mapping[bytes, bytes], fold: Fold[A]) -> tuple[A, int] | None:
-        return self._guarded(lambda: fold(key, fields, self._serializer))
+    def _fold(self, key: str, fields: Mapping[bytes, bytes] | DamagedRecord, fold: Fold[A]) -> tuple[A, int] | None:
+        def build() -> tuple[A, int]:
+            if isinstance(fields, DamagedRecord):
+                raise fields
+            return fold(key, fields, self._serializer)
 
-    def _one(self, key: str, fold: Fold[A]) -> tuple[A, int] | None:
-        for _, fields in self._reader.hashes([key]):
-            if fields:
-                return self._fold(key, fields, fold)
-        return None
+        return self._guarded(build)
 
-    def _many(self, ids: Iterable[str], name: Callable[[str], str], fold: Fold[A]) -> dict[str, tuple[A, int]]:
+    def _one(self, aggregate_id: str, name: Callable[[str], str], fold: Fold[A], index: str | None = None) -> Any:
+        return self._many([aggregate_id], name, fold, index).get(aggregate_id)
+
+    def _many(
+        self, ids: Iterable[str], name: Callable[[str], str], fold: Fold[A], index: str | None = None
+    ) -> dict[str, tuple[A, int]]:
+        """Return the aggregates by id. With an `index`, one that is in there has to have events."""
         wanted = sorted(ids)
         found: dict[str, tuple[A, int]] = {}
         hashes = self._reader.hashes(map(name, wanted))
         for aggregate_id, (key, fields) in zip(wanted, hashes, strict=True):
-            # Gone between the two reads: it was deleted meanwhile.
-            if fields:
-                folded = self._fold(key, fields, fold)
-                if folded is not None:
-                    found[aggregate_id] = folded
+            if not isinstance(fields, DamagedRecord) and not fields:
+                # Deleted between the two reads, or never there; otherwise its events were taken away.
+                if index is None or not self._reader.is_member(index, aggregate_id):
+                    continue
+                fields = DamagedRecord(key, "", f"there are no events, and {index} has the id")
+            folded = self._fold(key, fields, fold)
+            if folded is not None:
+                found[aggregate_id] = folded
         return found
 
     def order(self, order_id: ClientOrderId) -> tuple[Order, int] | None:
         """Return one order and the version of its next event, or None."""
-        return self._one(self._keys.order(order_id), order_from)
+        found: tuple[Order, int] | None = self._one(order_id, self._keys.order, order_from, self._keys.orders)
+        return found
 
     def orders(self, open_only: bool) -> dict[str, tuple[Order, int]]:
         """Return the orders by id, each with the version of its next event."""
         k = self._keys
         ids = self._reader.difference(k.orders, k.orders_closed) if open_only else self._reader.members(k.orders)
-        return self._many(ids, k.order, order_from)
+        return self._many(ids, k.order, order_from, k.orders)
 
     def position(self, position_id: PositionId) -> tuple[Position, int] | None:
         """Return one position and the version of its next fill, or None."""
-        return self._one(self._keys.position(position_id), position_from)
+        k = self._keys
+        found: tuple[Position, int] | None = self._one(position_id, k.position, position_from, k.positions)
+        return found
 
     def positions(self, open_only: bool) -> dict[str, tuple[Position, int]]:
         """Return the positions by id, each with the version of its next fill."""
         k = self._keys
-        return self._many(
-            self._reader.members(k.positions_open if open_only else k.positions), k.position, position_from
-        )
+        ids = self._reader.members(k.positions_open if open_only else k.positions)
+        return self._many(ids, k.position, position_from, k.positions)
 
     def position_cycles(self, position_id: PositionId) -> list[Position]:
         """Return the earlier cycles of a position, oldest first."""
         key = self._keys.position(position_id)
-        count = int(self._reader.field(self._keys.lives, key) or b"0")
+        count = self.number(self._keys.lives, key) or 0
         cycles = []
         for name, fields in self._reader.hashes(f"{key}{{{n}}}" for n in range(1, count + 1)):
             folded = self._fold(name, fields, position_from)
@@ -183,7 +203,8 @@ class Loader:
 
     def account(self, account_id: AccountId) -> tuple[Account, int] | None:
         """Return one account and the version of its next event, or None."""
-        return self._one(self._keys.account(account_id), account_from)
+        found: tuple[Account, int] | None = self._one(account_id, self._keys.account, account_from)
+        return found
 
     def account_events(self, account_id: AccountId) -> dict[int, AccountState]:
         """Return the events of one account by version, oldest first; empty if there is none. Raises `DamagedRecord`."""
@@ -199,7 +220,8 @@ class Loader:
 
     def ids(self, key: str, make_id: Callable[[str], I]) -> set[I]:
         """Return an index set as identifiers."""
-        return {make_id(member) for member in self._reader.members(key)}
+        read = (self._guarded(lambda m=member: _read(key, m, m, make_id)) for member in self._reader.members(key))  # type: ignore[misc] # bound now
+        return {member for member in read if member is not None}
 
     def keys(self) -> list[str]:
         """Return the name of every key of this trader that exists, sorted; from the indexes, without a scan."""
@@ -227,3 +249,16 @@ def collector_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _read(key: str, field: str, value: str | bytes, make: Callable[[str], A]) -> A:
+    try:
+        return make(value.decode() if isinstance(value, bytes) else value)
+    except ValueError as error:
+        raise DamagedRecord(key, field, str(error)) from error
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) < 2**64):
+        raise ValueError(f"{text!r:.40} is no number that belongs there")
+    return int(text)

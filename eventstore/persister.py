@@ -10,6 +10,7 @@ import os
 import platform
 import socket
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -21,7 +22,7 @@ import structlog
 from eventstore import commands as c
 from eventstore import schema
 from eventstore.config import CacheDatabaseConfig, default_directory
-from eventstore.errors import BacklogFull, Closed, ConfigError, SyncTimeout, WriterFailed
+from eventstore.errors import BacklogFull, Closed, ConfigError, Refused, SyncTimeout, WriterFailed
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.appender import Accepted, Appender, Batch, Claim, Entry, claim
@@ -33,7 +34,7 @@ from workers.backlog import Backlog, Full, Shut
 from workers.batch import BatchFormer
 from workers.sink import Unavailable
 from workers.watermark import Mark
-from workers.writer import Writer
+from workers.writer import Stopped, Writer
 
 READ_RETRIES = 3
 
@@ -42,7 +43,8 @@ READ_RETRIES = 3
 class Stats:
     """Where a writer stands. Reading it costs no I/O.
 
-    `waiting` commands are in the backlog, `in_doubt` ones were taken from it and are not confirmed yet.
+    `waiting` commands are in the backlog, `in_doubt` ones were taken from it and are not confirmed yet; `quarantined`
+    ones could not be encoded, and are in the log by name only. `health` is healthy, degraded or failed.
     """
 
     epoch: int
@@ -53,17 +55,18 @@ class Stats:
     blocked: int
     refused: int
     retries: int
+    quarantined: int
     health: str
     reason: str | None
 
 
 class Persister:
-    """Writes the commands of one trader behind the caller's back, in order, each of them once.
+    """Writes the commands of one trader behind the caller's back, in order, each of them once; once it is started.
 
     Raises, when it is made
     -----------------------
     StorageError
-        If the server can not be reached, refuses, or holds a log that is not whole.
+        If the server can not be reached or refuses.
     ConfigError
         If the server may evict keys and that was not allowed.
     EmbeddedServerError
@@ -73,6 +76,7 @@ class Persister:
     def __init__(self, trader_id: TraderId, config: CacheDatabaseConfig, logger: Any) -> None:
         self.keys = Keys(trader_id)
         self.config = config
+        self._trader_id = trader_id
         self._log = logger
         self._server: EmbeddedServer | None = None
         self._retries = 0
@@ -80,6 +84,8 @@ class Persister:
         """Log lines that the logger did not take."""
         self._health = "healthy"
         self._reason: str | None = None
+        self._quarantines = 0
+        self._closing = threading.Lock()  # held by whoever closes, and never let go
         self._not_written: int | None = None
         self._pid = os.getpid()
         url = config.url
@@ -89,18 +95,27 @@ class Persister:
         self.url = redact(url)
         self._read_client = connect(url, config.timeout_s, default_client_name(trader_id, "reader"), READ_RETRIES)
         self._write_client = connect(url, config.timeout_s, default_client_name(trader_id, "writer"))
+        self.reader = Reader(self._read_client, self.keys)
+        self._backlog: Backlog[Accepted | Mark] = Backlog(
+            config.backlog_count_max, config.backlog_bytes_max, config.on_full, config.block_timeout_s
+        )
+        self.put = self._backlog.put
+        """The backlog's `put`, for the verbs that a node calls all the time."""
         try:
-            self._start(trader_id)
+            self._refuse_eviction()
         except BaseException:
             self._release()
             raise
-        # A host that exits without closing still gets what it was promised.
-        atexit.register(self._close_at_exit)
 
-    def _start(self, trader_id: TraderId) -> None:
+    def start(self) -> None:
+        """Claim the log and start the writer; from here on, whoever wrote to it before is refused.
+
+        Raises
+        ------
+        StorageError
+            If the server can not be reached or refuses, or the log is not whole. The log is as it was.
+        """
         config, keys = self.config, self.keys
-        self.reader = Reader(self._read_client, keys)
-        self._refuse_eviction()
         owner = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -108,31 +123,32 @@ class Persister:
             "library": importlib.metadata.version("eventstore"),
             "python": platform.python_version(),
         }
-        claimed = claim(self._write_client, keys, json.dumps(owner), time.time_ns() // 1_000_000)
-        self.epoch = claimed.epoch
         with translated("publish the schema"):
             pipeline = self._write_client.pipeline(transaction=False)
             for field, fields in (schema.describe() | c.describe()).items():
                 pipeline.hsetnx(keys.schema, field, fields)
             pipeline.execute()
-        self._backlog: Backlog[Accepted | Mark] = Backlog(
-            config.backlog_count_max, config.backlog_bytes_max, config.on_full, config.block_timeout_s
-        )
+        claimed = claim(self._write_client, keys, json.dumps(owner), time.time_ns() // 1_000_000)
+        self.epoch = claimed.epoch
+        self._first_position = claimed.position
         self._writer: Writer[Accepted, Entry, Batch] = Writer(
             self._backlog,
-            Appender(self._write_client, keys, claimed),
+            Appender(self._write_client, keys, claimed, self._quarantined),
             BatchFormer(config.batch_count_max, config.batch_bytes_max, config.linger_ms / 1000),
             self,
             claimed.position,
-            name=f"eventstore-writer-{trader_id}",
+            name=f"eventstore-writer-{self._trader_id}",
             last_words=self._last_words,
         )
-        self.put = self._backlog.put
-        """The backlog's `put`, for the verbs that a node calls all the time."""
-        self._first_position = claimed.position
         self._report_claim(claimed)
         self._backlog.put(self._opened(owner, claimed))
         self._writer.start()
+        # A host that exits without closing still gets what it was promised.
+        atexit.register(self._close_at_exit)
+
+    def discard(self) -> None:
+        """Give up what was connected, where `start` was not called or failed."""
+        self._release()
 
     def _refuse_eviction(self) -> None:
         policy = str(server_facts(self._read_client).get("maxmemory_policy", "noeviction"))
@@ -144,7 +160,8 @@ class Persister:
 
     def _report_claim(self, claimed: Claim) -> None:
         if claimed.owner_before:
-            self._log.info(
+            self.say(
+                "info",
                 "took over the log",
                 position=claimed.position,
                 epoch=claimed.epoch,
@@ -152,7 +169,7 @@ class Persister:
                 claimed_before_ms=claimed.claimed_before_ms,
             )
         else:
-            self._log.info("opened a new log", namespace=self.keys.namespace, epoch=claimed.epoch)
+            self.say("info", "opened a new log", namespace=self.keys.namespace, epoch=claimed.epoch)
 
     def _opened(self, owner: dict[str, Any], claimed: Claim) -> Accepted:
         settings = {name: value for name, value in asdict(self.config).items() if name not in ("url", "directory")}
@@ -200,7 +217,7 @@ class Persister:
                 "raise backlog_count_max or block_timeout_s if this is expected"
             )
         failure = self._writer.applied.failure
-        if failure is not None:
+        if failure is not None and not isinstance(failure, Stopped):
             return self._failed(failure, f"{operation} {key}: not accepted")
         return Closed(f"{operation} {key}: not accepted, {error}")
 
@@ -221,54 +238,83 @@ class Persister:
         WriterFailed
             If the writer has ended because of a fatal error.
         Closed
-            If the database was closed before.
+            If the database is closed, before or meanwhile.
+        Refused
+            If it is called on the writer's own thread, as from a log handler: it would wait for itself.
         """
         writer = self._writer
-        self._refuse_child("sync")
+        if self._pid != os.getpid():
+            raise Closed(f"sync: this database was opened by process {self._pid}; open one of your own")
+        if writer.is_current:
+            raise Refused("sync: called on the writer's own thread, as from a log handler; it would wait for itself")
         deadline = time.monotonic() + timeout_s
         mark = Mark()
         self._backlog.put_always(mark)
-        if writer.applied.failure is not None:
-            raise self._failed(writer.applied.failure, "sync")
-        if not writer.alive:
-            return writer.applied.position
         try:
+            if writer.applied.failure is not None:
+                raise writer.applied.failure
             known = mark.wait(timeout_s)
             if known and writer.applied.wait_until(mark.position, deadline - time.monotonic()):
                 return mark.position
+        except Stopped as stopped:
+            raise Closed("sync: the database is closed; close() said how many commands were not written") from stopped
         except Exception as failure:
             raise self._failed(failure, "sync") from failure
+        finally:
+            self._backlog.withdraw(mark)
         raise SyncTimeout(
             f"sync: not applied within {timeout_s} s: {len(self._backlog)} commands wait and {writer.in_doubt} are in "
             f"doubt ({self._reason or 'the server is slow'}); they will be written, see the log"
         )
 
-    def close(self, timeout_s: float) -> int:
-        """Write what was accepted, end the writer, and return how many commands were not written."""
-        if self._not_written is not None or self._pid != os.getpid():
-            return self._not_written or 0
+    def refuse_more(self) -> None:
+        """Take no more calls; what was accepted is still written."""
         self._backlog.close("the database is closed")
+
+    def close(self, timeout_s: float) -> int:
+        """Write what was accepted, end the writer, and return how many commands were not written.
+
+        A writer that is not done within `timeout_s` seconds is told to end at once; that takes a moment more.
+        """
+        if self._pid != os.getpid():
+            return 0
+        self.refuse_more()
         writer = self._writer
-        if not writer.join(timeout_s):
-            writer.abandon()
-            writer.join(self.config.timeout_s + 1)
+        done = writer.join(timeout_s)
+        if not self._closing.acquire(blocking=False):
+            # Somebody else closes, or did.
+            return self._count_not_written() if self._not_written is None else self._not_written
+        try:
+            if not done:
+                writer.abandon()
+                writer.join(self.config.timeout_s)
+            self._not_written = self._count_not_written()
+            if self._not_written:
+                self.say(
+                    "error",
+                    "closed with commands not written",
+                    not_written=self._not_written,
+                    in_doubt=writer.in_doubt,
+                    applied=writer.applied.position,
+                    reason=self._reason,
+                )
+            else:
+                self.say("info", "closed", position=writer.applied.position, epoch=self.epoch)
+            return self._not_written
+        finally:
+            atexit.unregister(self._close_at_exit)
+            self._release()
+
+    def _count_not_written(self) -> int:
+        writer = self._writer
         waiting = sum(not isinstance(item, Mark) for item in self._backlog.waiting())
         in_doubt = writer.in_doubt
-        # The entry that says goodbye is nobody's command.
-        self._not_written = waiting + in_doubt - (1 if in_doubt and writer.spoken else 0)
-        if self._not_written:
-            self._log.error(
-                "closed with commands not written",
-                not_written=self._not_written,
-                in_doubt=writer.in_doubt,
-                applied=writer.applied.position,
-                reason=self._reason,
-            )
-        else:
-            self._log.info("closed", position=writer.applied.position, epoch=self.epoch)
-        atexit.unregister(self._close_at_exit)
-        self._release()
-        return self._not_written
+        # The entries that say hello and goodbye are nobody's commands.
+        if writer.applied.position == self._first_position:
+            waiting -= 1
+        if in_doubt and writer.spoken:
+            waiting -= 1
+        return waiting + in_doubt
 
     def _close_at_exit(self) -> None:
         self.close(self.config.close_timeout_s)
@@ -279,14 +325,10 @@ class Persister:
         if self._server is not None:
             self._server.close()
 
-    def _refuse_child(self, operation: str) -> None:
-        if self._pid != os.getpid():
-            raise Closed(f"{operation}: this database was opened by process {self._pid}; open one of your own")
-
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._not_written is not None
+        """Whether no more calls are taken."""
+        return self._backlog.closed is not None
 
     def stats(self) -> Stats:
         """Return where the writer stands."""
@@ -300,13 +342,15 @@ class Persister:
             blocked=backlog.blocked,
             refused=backlog.refused,
             retries=self._retries,
+            quarantined=self._quarantines,
             health=self._health,
             reason=self._reason,
         )
 
     # -- What the writer tells, on its thread --------------------------------------------------------------------
 
-    def _say(self, level: str, event: str, **values: Any) -> None:
+    def say(self, level: str, event: str, **values: Any) -> None:
+        """Log, if the logger takes it."""
         try:
             getattr(self._log, level)(event, **values)
         except Exception:  # noqa: BLE001 - a host's broken logger must not end the writer
@@ -316,7 +360,7 @@ class Persister:
         """See `workers.writer.Listener`."""
         self._retries += 1
         self._health, self._reason = "degraded", str(error.cause)
-        self._say(
+        self.say(
             "error" if error.held else "warning",
             "the server is not available",
             error=str(error.cause),
@@ -328,12 +372,16 @@ class Persister:
     def recovered(self, attempts: int) -> None:
         """See `workers.writer.Listener`."""
         self._health, self._reason = "healthy", None
-        self._say("info", "the server is back", attempts=attempts)
+        self.say("info", "the server is back", attempts=attempts)
+
+    def _quarantined(self, operation: str, key: str, error: Exception) -> None:
+        self._quarantines += 1
+        self.say("critical", "a command could not be encoded", operation=operation, key=key, error=str(error))
 
     def failed(self, error: BaseException) -> None:
         """See `workers.writer.Listener`."""
         self._health, self._reason = "failed", str(error)
-        self._say("critical", "the writer has stopped", error=str(error), kind=type(error).__name__)
+        self.say("critical", "the writer has stopped", error=str(error), kind=type(error).__name__)
 
 
 def default_logger(trader_id: TraderId) -> Any:

@@ -185,10 +185,17 @@ class _SavedState:
 
     def __init__(self, component_id: ComponentId, state: Mapping[str, Any]) -> None:
         self.id = component_id
-        self._state = state
+        self._state = {key: _bytes(value) for key, value in dict(state).items()}
 
     def save(self) -> dict[str, bytes]:
-        return {key: value.encode() if isinstance(value, str) else bytes(value) for key, value in self._state.items()}
+        return self._state
+
+
+def _bytes(value: Any) -> bytes:
+    """The bytes that JSON can hold as text, or as a list of numbers."""
+    if not isinstance(value, str | list):
+        raise TypeError(f"expected text or a list of bytes, got {type(value).__name__}")
+    return value.encode() if isinstance(value, str) else bytes(value)
 
 
 class Player:
@@ -226,8 +233,8 @@ class Player:
     # -- What is only passed on ----------------------------------------------------------------------------------
 
     def _add(self, line: Line) -> Callable[[], None]:
-        value = bytes.fromhex(line["value"])
-        return lambda: self._database.add(line["key"], value)
+        key, value = line["key"], bytes.fromhex(line["value"])
+        return lambda: self._database.add(key, value)
 
     def _add_currency(self, line: Line) -> Callable[[], None]:
         currency = Currency.from_dict(line["currency"])
@@ -280,8 +287,8 @@ class Player:
         return lambda: self._database.delete_position(position_id)
 
     def _delete_account_event(self, line: Line) -> Callable[[], None]:
-        account_id = AccountId(line["account_id"])
-        return lambda: self._database.delete_account_event(account_id, line["event_id"])
+        account_id, event_id = AccountId(line["account_id"]), line["event_id"]
+        return lambda: self._database.delete_account_event(account_id, event_id)
 
     # -- Accounts and positions ----------------------------------------------------------------------------------
 
@@ -316,9 +323,9 @@ class Player:
 
     def _snapshot_position_state(self, line: Line) -> Callable[[], None]:
         position = self._positions[line["position"]["position_id"]]
-        text = line.get("unrealized_pnl")
+        ts_snapshot, text = line["ts_snapshot"], line.get("unrealized_pnl")
         pnl = None if text is None else Money.from_str(text)
-        return lambda: self._database.snapshot_position_state(position, line["ts_snapshot"], pnl)
+        return lambda: self._database.snapshot_position_state(position, ts_snapshot, pnl)
 
     # -- Orders --------------------------------------------------------------------------------------------------
 

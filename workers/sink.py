@@ -49,6 +49,9 @@ class Sink(Protocol[Item, Entry, Batch]):
     def reset(self) -> None:
         """Forget what was sent and connect anew. Does not raise: the next `send` reports what is wrong."""
 
+    def interrupt(self) -> None:
+        """Make a `send` or `receive` that waits in the writer's thread raise soon. From any thread; does not raise."""
+
     def close(self) -> None:
         """Give up what is held. Does not raise."""
 

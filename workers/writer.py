@@ -28,6 +28,10 @@ SLICE = 16
 TURN_S = 0.0005
 
 
+class Stopped(Exception):
+    """The writer has ended in order, or was abandoned: what is waited for will not come."""
+
+
 class Listener(Protocol):
     """Told of what happens to the writer, on its thread. Must not raise."""
 
@@ -93,6 +97,11 @@ class Writer(Generic[Item, Entry, Batch]):
         return self._thread.is_alive()
 
     @property
+    def is_current(self) -> bool:
+        """Whether the calling thread is the writer's own."""
+        return threading.current_thread() is self._thread
+
+    @property
     def in_doubt(self) -> int:
         """Entries that were taken from the backlog and are not confirmed."""
         return self.taken - self.applied.position
@@ -111,23 +120,27 @@ class Writer(Generic[Item, Entry, Batch]):
         self._abandoned = True
         self._nap.open()
         self._backlog.wake()
+        self._sink.interrupt()
 
     # -- On the thread -----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        end: BaseException = Stopped("the writer has ended")
         try:
             self._drain()
         except BaseException as error:  # noqa: BLE001 - nothing may end the thread unseen
-            # In this order: whoever is refused finds the cause, and whoever waits is either told here or finds it too.
-            self.applied.fail(error)
-            self._backlog.close(f"the writer failed: {error}")
-            self._backlog.put_back(self._slice)
-            for item in self._backlog.waiting():
-                if isinstance(item, Mark):
-                    item.fail(error)
-            self._listener.failed(error)
-        finally:
-            self._sink.close()
+            end = error
+        failed = not isinstance(end, Stopped)
+        # In this order: whoever is refused finds the cause, and whoever waits is either told here or finds it too.
+        self.applied.fail(end)
+        self._backlog.close(f"the writer failed: {end}" if failed else str(end))
+        self._backlog.put_back(self._slice)
+        for item in self._backlog.waiting():
+            if isinstance(item, Mark):
+                item.fail(end)
+        if failed:
+            self._listener.failed(end)
+        self._sink.close()
 
     def _drain(self) -> None:
         backlog, former = self._backlog, self._former

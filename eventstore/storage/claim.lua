@@ -28,6 +28,11 @@ if kind == 'none' then
 end
 
 local fence = redis.call('HMGET', KEYS[1], 'epoch', 'position', 'chain', 'id', 'owner', 'claimed_ms')
+for i = 1, 6 do
+  if not fence[i] or (i <= 2 and not string.match(fence[i], '^%d+$')) then
+    return {'diverged', KEYS[1] .. ' is not the fence of a log: a field is missing or no number'}
+  end
+end
 local last_id = '0-0'
 if log_kind == 'stream' then
   local info = redis.call('XINFO', 'STREAM', KEYS[2])

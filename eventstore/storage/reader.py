@@ -75,16 +75,24 @@ class Reader:
         with translated(f"read {key} {field}"):
             return cast("bytes | None", self._client.hget(key, field))
 
-    def hashes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[bytes, bytes]]]:
-        """Yield each key and its fields (empty if it does not exist), a page of keys to a round trip."""
+    def hashes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[bytes, bytes] | DamagedRecord]]:
+        """Yield each key and its fields, a page of keys to a round trip.
+
+        The fields of a key that does not exist are empty; what is no hash comes as a `DamagedRecord`.
+        """
         source = iter(keys)
         while page := list(islice(source, PAGE)):
             with translated(f"read {len(page)} keys from {page[0]}"):
                 pipeline = self._client.pipeline(transaction=False)
                 for key in page:
                     pipeline.hgetall(key)
-                replies = cast(list[dict[bytes, bytes]], pipeline.execute())
-            yield from zip(page, replies, strict=True)
+                replies = pipeline.execute(raise_on_error=False)
+                for reply in replies:
+                    if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
+                        raise reply
+            for key, reply in zip(page, replies, strict=True):
+                wrong = isinstance(reply, Exception)
+                yield key, DamagedRecord(key, "", "it is no hash: somebody else wrote it") if wrong else reply
 
     def existing(self, keys: Iterable[str]) -> Iterator[str]:
         """Yield those of `keys` that exist, a page to a round trip."""
@@ -96,6 +104,11 @@ class Reader:
                     pipeline.exists(key)
                 found = pipeline.execute()
             yield from (key for key, count in zip(page, found, strict=True) if count)
+
+    def is_member(self, key: str, member: str) -> bool:
+        """Return whether the set `key` has `member`."""
+        with translated(f"read {key}"):
+            return bool(self._client.sismember(key, member))
 
     def members(self, key: str) -> set[str]:
         """Return the members of a set; empty if there is none."""

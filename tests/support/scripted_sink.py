@@ -100,6 +100,9 @@ class ScriptedSink:
         self._sent = 0
         self._broken = False
 
+    def interrupt(self) -> None:
+        """Nothing in here waits."""
+
     def close(self) -> None:
         self.closed = True
 
