@@ -434,6 +434,6 @@ def check_kind(operation: str, record: Record) -> None:
     """Raise `TypeError` for a record of a class that is not in the schema, such as a subclass of one that is."""
     if record.__class__ not in TAGS:
         raise TypeError(
-            f"{operation}: a {type(record).__name__} can not be stored: it is none of the model's own classes; build one "
+            f"{operation}: a {type(record).__name__} can not be stored: it is none of the model's classes; build one "
             "of those"
         )
