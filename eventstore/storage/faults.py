@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import redis
@@ -27,7 +28,31 @@ _RETRYABLE: dict[str, str] = {
     "NOREPLICAS": "too few replicas are in sync",
     "NOSCRIPT": "the server does not have the script; it is loaded again",
     "UNBLOCKED": "the server's role changed",
+    "KILLED": "somebody killed the script; it had written nothing",
 }
+
+# The driver takes the first word off some errors and makes a class of it. The first class that fits counts.
+_BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
+    (redis.exceptions.BusyLoadingError, "LOADING"),
+    (redis.exceptions.ReadOnlyError, "READONLY"),
+    (redis.exceptions.NoScriptError, "NOSCRIPT"),
+    (redis.exceptions.OutOfMemoryError, "OOM"),
+    (redis.exceptions.NoPermissionError, "NOPERM"),
+    (redis.exceptions.MasterDownError, "MASTERDOWN"),
+    (redis.exceptions.ClusterDownError, "CLUSTERDOWN"),
+    (redis.exceptions.TryAgainError, "TRYAGAIN"),
+    (redis.exceptions.AuthenticationError, "WRONGPASS"),
+)
+# Redis 6.2 says "Error running script (call to f_<sha>): @user_script:1: @user_script: 1: -OOM command not allowed".
+_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")
+# What has no first word of its own, or lost it.
+_BY_TEXT: tuple[tuple[str, str], ...] = (
+    ("The user executing the script can't", "NOPERM"),  # Redis 6.2 and 7.0
+    ("ACL failure in script", "NOPERM"),  # newer ones, and Valkey
+    ("Script killed by user", "KILLED"),
+    ("Authentication required", "NOAUTH"),
+    ("must be called with the client already authenticated", "NOAUTH"),
+)
 
 
 def classify(error: Exception, operation: str) -> StorageError:
@@ -35,28 +60,27 @@ def classify(error: Exception, operation: str) -> StorageError:
     if isinstance(error, StorageError):
         return error
     text = str(error) or type(error).__name__
-    # The driver takes the first word off some errors and makes a class of it.
-    word = text.partition(" ")[0]
-    by_class: dict[type[Exception], str] = {
-        redis.exceptions.BusyLoadingError: "LOADING",
-        redis.exceptions.ReadOnlyError: "READONLY",
-        redis.exceptions.NoScriptError: "NOSCRIPT",
-        redis.exceptions.OutOfMemoryError: "OOM",
-        redis.exceptions.NoPermissionError: "NOPERM",
-        redis.exceptions.AuthenticationError: "WRONGPASS",
-    }
-    for kind, name in by_class.items():
-        if isinstance(error, kind):
-            word = name
+    word = _word(error, text)
     if word in _HELD:
         return Held(f"{operation}: {_HELD[word]} ({text})")
     if word in _RETRYABLE:
         return Retryable(f"{operation}: {_RETRYABLE[word]} ({text})")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
         return Retryable(f"{operation}: the server can not be reached ({text})")
-    if "OOM" in text.split()[:8]:  # inside a script: "... command not allowed when used memory > 'maxmemory'"
-        return Held(f"{operation}: {_HELD['OOM']} ({text})")
     return Fatal(f"{operation}: the server refused it ({text})")
+
+
+def _word(error: Exception, text: str) -> str:
+    """What kind of error it is: the word that the reply began with, wherever server and driver left it."""
+    if (inside := _IN_SCRIPT.search(text)) is not None:
+        return inside[1]
+    for part, word in _BY_TEXT:
+        if part in text:
+            return word
+    for kind, word in _BY_CLASS:
+        if isinstance(error, kind):
+            return word
+    return text.partition(" ")[0]
 
 
 @contextlib.contextmanager
