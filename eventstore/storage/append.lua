@@ -12,21 +12,23 @@
 --            {'RETIRE', key, lives}  keep the hash as key{n}, n counted up in the hash `lives`
 --            {'DROP', key, lives}    delete the hash and every key{n}
 --            {'WIPE', order set, position set, account set, lives, prefix, fixed view, ...}  delete views and log
+-- ARGV[8]  owner that claimed the epoch: on a server that was set back, an epoch can be claimed twice
 -- The views have the fence's hash tag, so they are in its slot; their names come from the ids in the commands.
 --
 -- Everything is checked before the first write. Redis undoes nothing: a write that failed behind another one would
 -- leave half a batch. Answers
 --   {'applied'}      {'duplicate'}: it was applied before
---   {'fenced', epoch, owner}: a newer writer took over
+--   {'fenced', epoch, owner}: another writer took over; or, with a lower epoch, the server was set back
 --   {'gap', position}: the log ends at another position than the one before this batch
 --   {'diverged', what is wrong}
+-- or the error NOPERM.
 
 local log, writer = KEYS[1], KEYS[2]
 local fence = redis.call('HMGET', writer, 'epoch', 'position', 'chain', 'id', 'owner')
 if not fence[1] then
   return {'diverged', 'the fence ' .. writer .. ' is gone: keys were deleted, evicted or expired behind the writer\'s back'}
 end
-if fence[1] ~= ARGV[1] then
+if fence[1] ~= ARGV[1] or fence[5] ~= ARGV[8] then
   return {'fenced', fence[1], fence[5]}
 end
 local position, first, last = tonumber(fence[2]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -81,6 +83,32 @@ for _, operation in ipairs(operations) do
       or check(operation[5], 'hash')
     if wrong then return wrong end
   end
+end
+
+-- A permission that is missing for one of the commands shows before the first of them, from Redis 7.0 on.
+local commands = {
+  RETIRE = {'EXISTS', 'HINCRBY', 'RENAME'}, DROP = {'HGET', 'UNLINK', 'HDEL'}, WIPE = {'HGETALL', 'SMEMBERS', 'UNLINK'}
+}
+local asked = {}
+
+local function forbidden(name, key)
+  if asked[name] then return end
+  asked[name] = true
+  for _, command in ipairs(commands[name] or {name}) do
+    if not redis.acl_check_cmd(command, key, key, key) then
+      return redis.error_reply('NOPERM this user has no permissions to run the ' .. command .. ' command on ' .. key)
+    end
+  end
+end
+
+if redis.acl_check_cmd then
+  local wrong = forbidden('XADD', log)
+  for _, operation in ipairs(operations) do
+    wrong = wrong or forbidden(operation[1], operation[2])
+  end
+  asked.HSET = nil  -- the fence's
+  wrong = wrong or forbidden('HSET', writer)
+  if wrong then return wrong end
 end
 
 local function retire(key, lives)

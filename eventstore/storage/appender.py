@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import socket
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -47,8 +50,9 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write: what the log was when it was claimed, and whom it was taken from."""
+    """The right to write: what the log was when it was claimed, by whom, and whom it was taken from."""
 
+    owner: str
     epoch: int
     position: int
     chain: bytes
@@ -75,6 +79,7 @@ def claim(client: redis.Redis, keys: Keys, owner: str, now_ms: int) -> Claim:
             "what is left of this trader's keys away to begin a new log"
         )
     return Claim(
+        owner=owner,
         epoch=int(reply[1]),
         position=int(reply[2]),
         chain=reply[3],
@@ -91,7 +96,7 @@ class Operations:
         self._keys = keys
         self._calls: list[list[Any]] = []
         self._hset: dict[str, list[Any]] = {}
-        self._members: dict[str, dict[str, str]] = {}
+        self._members: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
     def hset(self, key: str, field: str, value: bytes | str) -> None:
         call = self._hset.get(key)
@@ -107,16 +112,10 @@ class Operations:
         self._calls.append(["HDEL", key, field])
 
     def sadd(self, key: str, member: str) -> None:
-        self._change(key, member, "SADD")
+        self._members[key][member] = "SADD"  # the last one wins
 
     def srem(self, key: str, member: str) -> None:
-        self._change(key, member, "SREM")
-
-    def _change(self, key: str, member: str, name: str) -> None:
-        members = self._members.get(key)
-        if members is None:
-            members = self._members[key] = {}
-        members[member] = name  # the last one wins
+        self._members[key][member] = "SREM"
 
     def retire(self, key: str, lives: str) -> None:
         self._hset.pop(key, None)
@@ -144,15 +143,24 @@ class Operations:
 class Appender:
     """The sink of one writer: `client` must not send anything again by itself.
 
-    Not for more than one thread.
+    Not for more than one thread. `on_quarantine` is told the operation, key and error of a call that can not be
+    encoded.
     """
 
-    def __init__(self, client: redis.Redis, keys: Keys, claimed: Claim) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        keys: Keys,
+        claimed: Claim,
+        on_quarantine: Callable[[str, str, Exception], None] = lambda operation, key, error: None,
+    ) -> None:
         self._client = client
+        self._on_quarantine = on_quarantine
         self._keys = keys
         self._epoch = claimed.epoch
         self._chain = claimed.chain
         self._last_ms = claimed.last_ms
+        self._owner = claimed.owner.encode()
         self._connection: redis.Connection | None = None
         source = script("append.lua")
         self._source = source
@@ -176,6 +184,7 @@ class Appender:
             payload = c.encode(command)
         except Exception as error:  # noqa: BLE001 - whatever it is, the commands behind it must go on
             command = c.Quarantined(operation, key, f"{type(error).__name__}: {error}"[:2000])
+            self._on_quarantine(operation, key, error)
             payload = c.encode(command)
         return Entry(accepted_ns // 1_000_000, command, payload)
 
@@ -211,7 +220,7 @@ class Appender:
         head = chain.digest()
         last = position - 1
         request = (
-            b"*12\r\n"
+            b"*13\r\n"
             + self._head
             + _arguments(
                 b"%d" % first_position,
@@ -220,6 +229,7 @@ class Appender:
                 head,
                 _for_lua(stream),
                 operations.packed(),
+                self._owner,
             )
         )
         self._chain = head
@@ -248,8 +258,16 @@ class Appender:
             return
         where = f"append positions {batch.first} to {batch.last} to {self._keys.log}"
         if status == b"fenced":
+            epoch, owner = int(reply[1]), reply[2].decode()
+            if epoch <= self._epoch:
+                raise DataLoss(
+                    f"{where}: the server's data are older than this writer: they are of epoch {epoch}, owner {owner}, "
+                    f"and this is epoch {self._epoch}, owner {self._owner.decode()}. It was set back, by a restore or "
+                    "a failover, and lost what was confirmed since. Stop this node, and find the newer data before "
+                    "anybody writes again"
+                )
             raise Fenced(
-                f"{where}: epoch {self._epoch} was ended by epoch {int(reply[1])}, owner {reply[2].decode()}. "
+                f"{where}: epoch {self._epoch} was ended by epoch {epoch}, owner {owner}. "
                 "Stop this node: another one trades for this trader"
             )
         if status == b"gap":
@@ -267,6 +285,13 @@ class Appender:
         if connection is not None:
             connection.disconnect()
             self._client.connection_pool.release(connection)
+
+    def interrupt(self) -> None:
+        connection = self._connection
+        raw = None if connection is None else getattr(connection, "_sock", None)
+        if raw is not None:
+            with contextlib.suppress(OSError):
+                raw.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.reset()
