@@ -21,7 +21,7 @@ from eventstore.model.currency import CRYPTO_PRECISION, Currency
 from eventstore.model.enums import CurrencyType, LiquiditySide, TriggerType
 from eventstore.model.identifiers import LENGTH_MAX, UUID4, Identifier, PositionId
 from eventstore.model.order_amendments import Amendment
-from eventstore.model.record import EMPTY_INFO, Field, Record, freeze, thaw
+from eventstore.model.record import EMPTY_INFO, INFO_DEPTH_MAX, Field, Record, freeze, thaw
 from eventstore.model.values import Fixed, Money, Price, Quantity, parse_decimal
 from eventstore.schema import AMENDMENTS_TAG, SNAPSHOTS, STATE_TAG, TAGS, TYPES, VERSION, snapshot_tag
 from eventstore.upcasters import upcast
@@ -29,6 +29,8 @@ from eventstore.upcasters import upcast
 Convert = Callable[[Any], Any]
 
 _REMEMBERED_MAX = 4096
+_SKIMMED_MIN = 1024
+_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
 
 
@@ -84,14 +86,17 @@ class MsgPackSerializer(Serializer):
         if kind is None:
             raise UnknownSchema(f"record type {tag!r:.40} is not known to this version of the library; upgrade it")
         del fields[:2]
-        if version != VERSION:
+        if version != VERSION or version.__class__ is not int:
             fields = upcast(tag, version, fields)
         record: Record = build(kind, fields)
         return record
 
 
 def unpack(data: bytes) -> Any:
-    """Unpack one MessagePack value; lists, dicts, text and numbers only.
+    """Unpack one MessagePack value.
+
+    What comes out is made of lists, dicts, text, bytes and numbers; and MessagePack's own timestamps, which no field of
+    a record takes and `check_plain` refuses.
 
     Raises
     ------
@@ -99,6 +104,12 @@ def unpack(data: bytes) -> Any:
         If `data` is not exactly one well-formed value.
     """
     try:
+        if len(data) > _SKIMMED_MIN:
+            # The unpacker makes each list as long as it is declared. A thousand nested ones, each declared as long as
+            # `data`, take thousands of times its memory before they turn out to be empty; skipping takes none.
+            skimmed = msgpack.Unpacker(max_buffer_size=len(data))
+            skimmed.feed(data)
+            skimmed.skip()
         return msgpack.unpackb(data, use_list=True, strict_map_key=True, ext_hook=_no_extension)
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as e:
         raise CodecError(f"not a MessagePack value: {str(e) or type(e).__name__}") from e
@@ -106,6 +117,23 @@ def unpack(data: bytes) -> Any:
 
 def _no_extension(code: int, data: bytes) -> Any:
     raise CodecError(f"extension type {code} is not allowed in a record")
+
+
+def check_plain(what: str, value: Any, depth: int = INFO_DEPTH_MAX + 2) -> None:
+    """Raise `CodecError`, naming `what`, unless `value` is scalars, lists and dicts by text, `depth` deep."""
+    if value.__class__ in _SCALARS:
+        return
+    if depth == 0:
+        raise CodecError(f"{what}: nested too deep")
+    if value.__class__ is dict:
+        for key in value:
+            if key.__class__ is not str:
+                raise CodecError(f"{what}: a key is a {type(key).__name__}")
+        value = value.values()
+    elif value.__class__ is not list:
+        raise CodecError(f"{what}: a {type(value).__name__} is stored where none belongs")
+    for item in value:
+        check_plain(what, item, depth - 1)
 
 
 def build(kind: type[Record], fields: list[Any]) -> Any:
@@ -118,11 +146,17 @@ def build(kind: type[Record], fields: list[Any]) -> Any:
         plan.check(fields)
         plan.seen.add(signature)
     try:
-        return plan.make(fields)
+        record = plan.make(fields)
     except CodecError:
         raise
     except (ValueError, TypeError, KeyError, ArithmeticError) as e:
         raise CodecError(f"{kind.__name__}.{plan.culprit(fields)}: {e}") from e
+    if plan.validate is not None:
+        try:
+            plan.validate(record)
+        except (ValueError, TypeError, ArithmeticError) as e:
+            raise CodecError(str(e)) from e
+    return record
 
 
 # -- How a field is written ------------------------------------------------------------------------------------
@@ -218,6 +252,8 @@ class ReadPlan:
         scope = {"new": tuple.__new__, "kind": kind}
         self.make = compiled(self.specs, self.conversions, "new(kind, (", "))", scope)
         """Returns the record of fields that `check` lets pass."""
+        self.validate: Callable[[Any], None] | None = None if kind._validate is Record._validate else kind._validate
+        """Raises for a record whose fields do not go together; None where any do."""
 
     def culprit(self, fields: list[Any]) -> str:
         """Return the name of the first field that can not be converted."""
@@ -290,7 +326,8 @@ def _reader(owner: str, spec: Field) -> Convert | None:
     if issubclass(kind, IntEnum):
         return dict(kind._value2member_map_).__getitem__
     if issubclass(kind, Identifier):
-        return _Remembered(functools.partial(_read_identifier, kind, kind.unchecked)).__getitem__
+        plain = functools.partial(_read_identifier, kind, kind.unchecked)
+        return _Remembered(kind if kind._needs else plain).__getitem__
     return functools.partial(_read_record, cast(type[Record], kind))
 
 
@@ -358,6 +395,9 @@ def _read_money(value: str) -> Money:
     amount, _, code = value.partition(" ")
     decimals = len(amount.partition(".")[2])
     currency = Currency.find(code) or _unregistered(code, decimals)
+    if decimals > currency.precision:
+        # Known here with fewer decimals than where it was written: nothing that was stored is rounded.
+        currency = currency.replace(precision=decimals)
     if decimals == currency.precision and _PLAIN_NUMBER.fullmatch(amount):
         return Money.unchecked((Decimal(amount), currency))
     return Money(parse_decimal("Money", amount), currency)
@@ -392,7 +432,7 @@ def unpack_state(data: bytes) -> dict[str, bytes]:
     row = unpack(data)
     if row.__class__ is not list or len(row) != 3 or row[0] != STATE_TAG or row[2].__class__ is not dict:
         raise CodecError("not the saved state of an actor or strategy")
-    if row[1] != VERSION:
+    if row[1] != VERSION or row[1].__class__ is not int:
         row[2] = upcast(STATE_TAG, row[1], [row[2]])[0]
     for key, value in row[2].items():
         if key.__class__ is not str or value.__class__ is not bytes:
@@ -424,11 +464,12 @@ def unpack_snapshot(data: bytes) -> dict[str, Any]:
     if row.__class__ is not list or len(row) < 2 or row[0].__class__ is not int or row[0] not in SNAPSHOTS:
         raise CodecError("not a snapshot of an order or position")
     tag, version, *fields = row
-    if version != VERSION:
+    if version != VERSION or version.__class__ is not int:
         fields = upcast(tag, version, fields)
     names = SNAPSHOTS[tag]
     if len(fields) != len(names):
         raise CodecError(f"this snapshot has {len(names)} fields, the stored one has {len(fields)}")
+    check_plain("snapshot", fields)
     for i in _times(names):
         value = fields[i]
         if value is None:
@@ -461,25 +502,34 @@ def unpack_amended(data: bytes) -> list[Amendment]:
     row = unpack(data)
     if row.__class__ is not list or len(row) != 3 or row[0] != AMENDMENTS_TAG or row[2].__class__ is not list:
         raise CodecError("not the amendments of an order")
-    if row[1] != VERSION:
+    if row[1] != VERSION or row[1].__class__ is not int:
         row[2] = upcast(AMENDMENTS_TAG, row[1], [row[2]])[0]
     amendments: list[Amendment] = []
     for item in row[2]:
         if item.__class__ is not list or len(item) != 3 or item[0].__class__ is not int or item[1].__class__ is not str:
             raise CodecError(f"not an amendment of an order: {item!r:.80}")
         count, name, value = item
+        if count < 0 or name not in _AMENDED or (value is None and name not in _AMENDED_TO_NONE):
+            raise CodecError(f"not an amendment of an order: {item!r:.80}")
         try:
             amendments.append((count, name, None if value is None else _AMENDED[name](value)))
-        except (KeyError, TypeError, ValueError) as e:
+        except (TypeError, ValueError) as e:
             raise CodecError(f"amendment of an order: {name}: {e}") from e
     return amendments
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"a {type(value).__name__} is neither true nor false")
+    return value
 
 
 _AMENDED: dict[str, Convert] = {
     "activation_price": Price,
     "emulation_trigger": TriggerType,
-    "is_quote_quantity": bool,
+    "is_quote_quantity": _flag,
     "liquidity_side": LiquiditySide,
     "position_id": PositionId,
     "quantity": Quantity,
 }
+_AMENDED_TO_NONE = frozenset({"activation_price", "position_id"})

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from eventstore.codec import unpack
+from eventstore.codec import check_plain, unpack
 from eventstore.errors import CodecError, UnknownSchema
 
 VERSION = 1
@@ -288,6 +288,10 @@ def decode(data: bytes) -> Command:
     for name, kinds, value in zip(kind._fields, shape, rest, strict=True):
         if value.__class__ not in kinds:
             raise CodecError(f"{kind.__name__}.{name}: a {type(value).__name__} is stored where none belongs")
+        if value.__class__ is int and value < 0:
+            raise CodecError(f"{kind.__name__}.{name}: {value} is negative")
+        if value.__class__ is dict:
+            check_plain(f"{kind.__name__}.{name}", value)
         if value.__class__ is list and any(item.__class__ is not bytes for item in value):
             raise CodecError(f"{kind.__name__}.{name}: something other than records is stored there")
     return kind(*rest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from eventstore.errors import UnknownSchema
+from eventstore.errors import CodecError, UnknownSchema
 from eventstore.schema import TYPES, VERSION
 
 Step = Callable[[list[Any]], list[Any]]
@@ -25,6 +25,8 @@ def upcast(tag: int, version: Any, fields: list[Any]) -> list[Any]:
     ------
     UnknownSchema
         If `version` is none that was ever written, or newer than this library.
+    CodecError
+        If a step can not make anything of `fields`.
     """
     if version.__class__ is not int or not 1 <= version <= VERSION:
         raise UnknownSchema(
@@ -32,7 +34,10 @@ def upcast(tag: int, version: Any, fields: list[Any]) -> list[Any]:
             f"this version of the library reads 1 to {VERSION}; upgrade it"
         )
     for step in range(version, VERSION):
-        fields = STEPS.get((tag, step), _unchanged)(fields)
+        try:
+            fields = STEPS.get((tag, step), _unchanged)(fields)
+        except (LookupError, TypeError, ValueError, ArithmeticError) as e:
+            raise CodecError(f"record type {tag}, schema version {step}: not fields of that version: {e!r:.200}") from e
     return fields
 
 
