@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from eventstore import commands as c
 from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.config import CacheDatabaseConfig
-from eventstore.errors import BacklogFull, Closed, DamagedRecord, UnknownId
+from eventstore.errors import BacklogFull, Closed, DamagedRecord, Refused, UnknownId
 from eventstore.intake import EPOCH, Intake, check
 from eventstore.loader import Loader, collector_paused
 from eventstore.model.accounts import Account
@@ -38,6 +38,9 @@ from workers.heartbeat import Heartbeat
 
 A = TypeVar("A", Order, Position, Account)
 K = TypeVar("K", bound=str)
+
+TIMEOUT_S_MAX = 86_400
+"""The longest time that a call may be told to wait, in seconds."""
 
 
 class RedisCacheDatabase(Intake):
@@ -124,6 +127,7 @@ class RedisCacheDatabase(Intake):
         return f"RedisCacheDatabase({self.trader_id!r}, {self._persister.url})"
 
     def close(self, timeout_s: float | None = None) -> int:
+        _check_timeout("close", timeout_s)
         timeout_s = self.config.close_timeout_s if timeout_s is None else timeout_s
         deadline = monotonic() + timeout_s
         self._persister.refuse_more()  # which also ends a heartbeat that waits for room
@@ -153,6 +157,7 @@ class RedisCacheDatabase(Intake):
         WriterFailed
             If the writer has ended because of a fatal error.
         """
+        _check_timeout("sync", timeout_s)
         return self._persister.sync(self.config.load_timeout_s if timeout_s is None else timeout_s)
 
     def flush(self) -> None:
@@ -253,6 +258,7 @@ class RedisCacheDatabase(Intake):
         return self._one_known(self._orders, client_order_id, lambda loader: loader.order(client_order_id))
 
     def load_orders(self, open_only: bool = False) -> dict[ClientOrderId, Order]:
+        _check_flag("load_orders", "open_only", open_only)
         return self._all_known(
             self._orders, lambda order: order.client_order_id, lambda loader: loader.orders(open_only)
         )
@@ -262,6 +268,7 @@ class RedisCacheDatabase(Intake):
         return self._one_known(self._positions, position_id, lambda loader: loader.position(position_id))
 
     def load_positions(self, open_only: bool = False) -> dict[PositionId, Position]:
+        _check_flag("load_positions", "open_only", open_only)
         return self._all_known(
             self._positions, lambda position: position.id, lambda loader: loader.positions(open_only)
         )
@@ -370,7 +377,22 @@ class RedisCacheDatabase(Intake):
             )
 
 
+def _check_flag(operation: str, name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{operation}: {name}: expected bool, got {type(value).__name__}")
+
+
+def _check_timeout(operation: str, timeout_s: object) -> None:
+    if timeout_s is None:
+        return
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float):
+        raise TypeError(f"{operation}: timeout_s: expected a number of seconds, got {type(timeout_s).__name__}")
+    if not 0 <= timeout_s <= TIMEOUT_S_MAX:
+        raise Refused(f"{operation}: timeout_s: {timeout_s} is not between 0 and {TIMEOUT_S_MAX}")
+
+
 def _choose(operation: str, state: str, named: dict[str, str]) -> str:
+    check(operation, "state", state, str)
     if state not in named:
         raise ValueError(f"{operation}: state {state!r} is none of {', '.join(named)}")
     return named[state]
