@@ -477,7 +477,7 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
         self.positions.pop(position_id, None)
         self.known_positions.discard(position_id)
         for collection in (self.written.positions, self.written.cycles, self.written.position_snapshots):
-            collection.pop(position_id, None)  # type: ignore[attr-defined]
+            collection.pop(position_id, None)
         self.expected.append(c.DeletePosition)
 
     # -- Life ----------------------------------------------------------------------------------------------------
@@ -667,7 +667,7 @@ def registry() -> Iterator[None]:
 @pytest.mark.usefixtures("registry")
 def test_any_sequence_of_calls(server_of_each_kind: RedisServer) -> None:
     """For any calls: views equal the fold of the log byte for byte; the log is gapless and chained; loads give what was
-    written; a flush, close or takeover in between changes none of that; other traders and foreign keys stay as they are.
+    written; a flush, close or takeover in between changes none of that; other traders and foreign keys stay untouched.
     """
     machine = type("Machine", (CacheDatabaseMachine,), {"server": server_of_each_kind})
-    run_state_machine_as_test(machine, settings=effort(examples=25, steps=30))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(machine, settings=effort(examples=25, steps=30))

@@ -254,7 +254,7 @@ def test_nothing_accepted_is_lost_and_each_callers_order_is_kept(count_max: int)
                 backlog.wait()
 
     with eager_threads():
-        Threads(take, *(lambda caller=caller: put(caller) for caller in range(4))).join()  # type: ignore[misc]
+        Threads(take, *(lambda caller=caller: put(caller) for caller in range(4))).join()
     for caller in range(4):
         assert [number for of, number in taken if of == caller] == list(range(1500))
     assert (len(backlog), backlog.bytes) == (0, 0)
@@ -296,7 +296,7 @@ def test_what_close_meets_half_way_is_either_taken_or_refused() -> None:
                 until(lambda: len(backlog) >= round_ % 7)
                 backlog.close("over")
 
-            Threads(take, close, *(lambda own=own: put(own) for own in accepted)).join()  # type: ignore[misc]
+            Threads(take, close, *(lambda own=own: put(own) for own in accepted)).join()
             assert taken == sum(accepted, Counter())
 
 
@@ -307,7 +307,7 @@ class Slow:
         time.sleep(0)
         return self is other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 def test_a_put_that_is_taken_back_while_items_are_taken_ends_in_one_of_the_two() -> None:

@@ -320,7 +320,7 @@ def test_the_cause_is_known_before_anybody_is_refused_because_of_it() -> None:
         failures.append(fixture.writer.applied.failure)
         close(reason)
 
-    fixture.backlog.close = closing  # type: ignore[method-assign]
+    fixture.backlog.close = closing
     for number in range(3):
         fixture.backlog.put(number)
     fixture.writer.start()
