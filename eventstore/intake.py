@@ -241,7 +241,7 @@ class Intake(CacheDatabase):
         try:
             self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
         except (Full, Shut) as error:
-            raise self._persister.refusal(error, "update_order", order_id) from error
+            self._persister.refuse(error, "update_order", order_id)
         life.version += len(new)
         life.last = last
         if amended is not None:
@@ -279,7 +279,7 @@ class Intake(CacheDatabase):
         try:
             self._put(("update_position", position_id, time_ns(), self._encode_position, arguments))
         except (Full, Shut) as error:
-            raise self._persister.refusal(error, "update_position", position_id) from error
+            self._persister.refuse(error, "update_position", position_id)
         life.written(events)
 
     def update_actor(self, actor: Component) -> None:

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -207,19 +207,19 @@ class Persister:
             else:
                 self._backlog.put(item)
         except (Full, Shut) as error:
-            raise self.refusal(error, operation, key) from error
+            self.refuse(error, operation, key)
 
-    def refusal(self, error: Full | Shut, operation: str, key: str) -> Exception:
-        """Return the error to raise for a call that the backlog did not take."""
+    def refuse(self, error: Full | Shut, operation: str, key: str) -> NoReturn:
+        """Raise what a call gets that the backlog did not take. A `WriterFailed` has what ended the writer as cause."""
         if isinstance(error, Full):
-            return BacklogFull(
+            raise BacklogFull(
                 f"{operation} {key}: not accepted, {error}. The server is slower than the node, or away: see the log; "
                 "raise backlog_count_max or block_timeout_s if this is expected"
-            )
+            ) from error
         failure = self._writer.applied.failure
         if failure is not None and not isinstance(failure, Stopped):
-            return self._failed(failure, f"{operation} {key}: not accepted")
-        return Closed(f"{operation} {key}: not accepted, {error}")
+            raise self._failed(failure, f"{operation} {key}: not accepted")
+        raise Closed(f"{operation} {key}: not accepted, {error}") from error
 
     def _failed(self, failure: BaseException, what: str) -> WriterFailed:
         failed = WriterFailed(f"{what}, the writer has stopped: {failure}")
@@ -327,8 +327,9 @@ class Persister:
 
     @property
     def closed(self) -> bool:
-        """Whether no more calls are taken."""
-        return self._backlog.closed is not None
+        """Whether no more calls are taken because `close` was called, not because the writer has failed."""
+        failure = self._writer.applied.failure
+        return self._backlog.closed is not None and (failure is None or isinstance(failure, Stopped))
 
     def stats(self) -> Stats:
         """Return where the writer stands."""
