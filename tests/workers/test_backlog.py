@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.processes import PythonProcess
 from workers.backlog import Backlog, Full, Shut
 
 # Long enough for a test to fail by itself; no test waits that long when it passes.
@@ -195,6 +196,79 @@ def test_the_consumer_itself_is_refused_at_once_instead_of_waiting_for_itself() 
 
     started(consume)
     assert refused.wait(5)
+
+
+def test_one_caller_waits_in_vain_and_not_one_after_the_other() -> None:
+    """Once somebody has waited for nothing, the others are refused at once until half is drained."""
+    backlog: Backlog[int] = Backlog(2, 2, block_timeout_s=0.01)
+    backlog.put(1)
+    backlog.put(2)
+    with pytest.raises(Full):
+        backlog.put(3)
+    backlog.block_timeout_s = PATIENCE_S
+    for _ in range(3):
+        with pytest.raises(Full):
+            backlog.put(3)
+    assert (backlog.blocked, backlog.refused) == (1, 4)
+    assert backlog.take(1) == [1]
+    backlog.put(3)
+    waiter = started(lambda: backlog.put(4))
+    until(lambda: backlog.blocked == 2)
+    assert backlog.take(2) == [2, 3]
+    waiter.join(PATIENCE_S)
+    assert backlog.take(2) == [4]
+
+
+def test_what_was_put_for_the_owner_can_be_withdrawn() -> None:
+    backlog: Backlog[str] = Backlog(10, 10)
+    for item in ("a", "mark", "b"):
+        backlog.put_always(item)
+    backlog.withdraw("mark")
+    backlog.withdraw("mark")
+    assert backlog.take(9) == ["a", "b"]
+
+
+def test_what_was_taken_can_be_put_back() -> None:
+    """In its order, before what came in meanwhile."""
+    backlog: Backlog[int] = Backlog(10, 10)
+    for number in range(4):
+        backlog.put(number)
+    taken = backlog.take(3)
+    backlog.put(4)
+    backlog.put_back(taken)
+    assert backlog.waiting() == [0, 1, 2, 3, 4]
+
+
+def test_a_child_after_a_fork_can_put_nothing() -> None:
+    """There is no writer in the child: each kind of `put` says so, though a lock was held when it was born."""
+    script = """
+import os, threading
+from workers.backlog import Backlog, Shut
+backlog = Backlog(10, 10)
+backlog.put(1)
+backlog._counting.acquire()
+if os.fork() == 0:
+    refused = []
+    def put():
+        for put in (lambda: backlog.put(2), lambda: backlog.put_sized(2, 1)):
+            try:
+                put()
+            except Shut as error:
+                refused.append(str(error))
+    thread = threading.Thread(target=put, daemon=True)
+    thread.start()
+    thread.join(10)
+    print(len(refused), set(refused), flush=True)
+    os._exit(0)
+backlog._counting.release()
+os.wait()
+backlog.put(2)
+print(backlog.take(9), flush=True)
+"""
+    with PythonProcess(script) as process:
+        assert process.line().startswith("2 {'it was inherited through a fork")
+        assert process.line() == "[1, 2]"
+        assert process.join() == 0
 
 
 def test_closing_wakes_whoever_waits_for_room() -> None:

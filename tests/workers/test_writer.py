@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from tests.support.scripted_sink import RECEIVE, SEND, Batch, ScriptedSink
 from workers.backlog import Backlog, Full, Shut
 from workers.batch import BatchFormer
+from workers.gate import Gate
 from workers.sink import Backoff, Unavailable
 from workers.watermark import Mark
-from workers.writer import Writer
+from workers.writer import Stopped, Writer
 
 PATIENCE_S = 30.0
 AT_ONCE = (0.0, 0.0)
@@ -241,6 +242,66 @@ def test_an_abandoned_writer_ends_at_once_and_leaves_what_is_not_written(
     assert fixture.writer.in_doubt + len(fixture.backlog) == count
     assert fixture.writer.applied.position == 0
     assert fixture.sink.closed
+
+
+class Hanging(ScriptedSink):
+    """A sink that waits for an answer until it is interrupted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interrupted = Gate()
+        self.asked = threading.Event()
+
+    def receive(self, batch: Batch) -> None:
+        self.asked.set()
+        assert self.interrupted.wait(PATIENCE_S)
+        raise Unavailable(ConnectionError("interrupted"))
+
+    def interrupt(self) -> None:
+        self.interrupted.open()
+
+
+def test_an_abandoned_writer_does_not_wait_for_an_answer() -> None:
+    sink = Hanging()
+    fixture = Fixture(sink)
+    fixture.backlog.put("item")
+    fixture.writer.start()
+    assert sink.asked.wait(PATIENCE_S)
+    fixture.writer.abandon()
+    assert fixture.writer.join(5)
+    assert fixture.writer.in_doubt == 1
+
+
+@pytest.mark.parametrize("abandoned", [False, True])
+def test_who_waits_for_a_writer_that_has_ended_is_told(abandoned: bool) -> None:
+    """A position that will never be reached, raise `Stopped`; what was reached stays."""
+    fixture = Fixture(ScriptedSink())
+    fixture.writer.start()
+    fixture.backlog.put("item")
+    position = fixture.sync()
+    if abandoned:
+        fixture.writer.abandon()
+        assert fixture.writer.join(PATIENCE_S)
+    else:
+        fixture.finish()
+    assert fixture.writer.applied.wait_until(position, 0)
+    with pytest.raises(Stopped):
+        fixture.writer.applied.wait_until(position + 1, PATIENCE_S)
+    with pytest.raises(Shut):
+        fixture.backlog.put("too late")
+    assert fixture.heard.errors == []
+
+
+def test_the_writer_knows_its_own_thread() -> None:
+    """So that a call from a log handler can be told that it would wait for itself."""
+    fixture = Fixture(ScriptedSink(["refused"]))
+    known: list[bool] = []
+    fixture.heard.recovered = lambda attempts: known.append(fixture.writer.is_current)
+    fixture.backlog.put("item")
+    fixture.writer.start()
+    fixture.finish()
+    assert known == [True]
+    assert not fixture.writer.is_current
 
 
 class Broken(ScriptedSink):

@@ -1,0 +1,43 @@
+"""Gates: each opening lets one through, and nobody who opens ever waits."""
+
+import threading
+
+from workers.gate import Gate
+
+PATIENCE_S = 30.0
+
+
+def test_an_opening_lets_one_through_now_or_later() -> None:
+    gate = Gate()
+    assert not gate.wait(0)
+    assert not gate.wait(-1)
+    gate.open()
+    assert gate.wait(0)
+    assert not gate.wait(0)
+
+
+def test_opening_twice_before_anybody_waits_counts_once() -> None:
+    gate = Gate()
+    gate.open()
+    gate.open()
+    assert gate.wait()
+    assert not gate.wait(0)
+
+
+def test_who_waits_is_let_through_one_by_one() -> None:
+    gate = Gate()
+    through = threading.Semaphore(0)
+
+    def wait() -> None:
+        assert gate.wait(PATIENCE_S)
+        through.release()
+
+    threads = [threading.Thread(target=wait) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        gate.open()
+        assert through.acquire(timeout=PATIENCE_S)
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert not gate.wait(0)
