@@ -352,7 +352,7 @@ RUBBISH: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("saved", RUBBISH, ids=ascii)
+@pytest.mark.parametrize("saved", RUBBISH, ids=[str(number) for number in range(len(RUBBISH))])
 def test_what_save_returns_has_to_be_text_to_bytes(world: World, saved: Any) -> None:
     """Anything else raises at the call, naming the verb and the component."""
     actor, strategy = State(ComponentId("A-1"), saved), State(StrategyId("S-1"), saved)
