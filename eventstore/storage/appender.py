@@ -183,7 +183,8 @@ class Appender:
             command = make(*arguments)
             payload = c.encode(command)
         except Exception as error:  # noqa: BLE001 - whatever it is, the commands behind it must go on
-            command = c.Quarantined(operation, key, f"{type(error).__name__}: {error}"[:2000])
+            reason = f"{type(error).__name__}: {error}"[:2000].encode(errors="replace").decode()
+            command = c.Quarantined(operation, key, reason)
             self._on_quarantine(operation, key, error)
             payload = c.encode(command)
         return Entry(accepted_ns // 1_000_000, command, payload)
