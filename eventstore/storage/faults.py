@@ -45,6 +45,7 @@ _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
 )
 # Redis 6.2 says "Error running script (call to f_<sha>): @user_script:1: @user_script: 1: -OOM command not allowed".
 _IN_SCRIPT = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")
+_IN_PIPELINE = " of pipeline caused error: "
 # What has no first word of its own, or lost it.
 _BY_TEXT: tuple[tuple[str, str], ...] = (
     ("The user executing the script can't", "NOPERM"),  # Redis 6.2 and 7.0
@@ -80,7 +81,8 @@ def _word(error: Exception, text: str) -> str:
     for kind, word in _BY_CLASS:
         if isinstance(error, kind):
             return word
-    return text.partition(" ")[0]
+    # In a pipeline the driver puts the command before the reply.
+    return text.rpartition(_IN_PIPELINE)[2].partition(" ")[0]
 
 
 @contextlib.contextmanager

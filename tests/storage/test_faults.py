@@ -53,6 +53,12 @@ def plain(client: Redis) -> object:
     return client.hset("key", "a", "b")
 
 
+def in_a_pipeline(client: Redis) -> object:
+    pipeline = client.pipeline(transaction=False)
+    pipeline.hset("key", "a", "b")
+    return pipeline.execute()
+
+
 def inside_a_script(client: Redis) -> object:
     return client.eval(WRITES, 1, "key")
 
@@ -65,7 +71,7 @@ def the_claim(client: Redis) -> object:
     return client.eval(CLAIM, 2, "writer", "log", "owner", 1, bytes(32))
 
 
-WRITERS = [plain, inside_a_script, inside_a_loaded_script, the_claim]
+WRITERS = [plain, in_a_pipeline, inside_a_script, inside_a_loaded_script, the_claim]
 
 
 def fault(call: Callable[[Redis], object], client: Redis) -> StorageError:
