@@ -274,7 +274,7 @@ def test_an_abandoned_writer_does_not_wait_for_an_answer() -> None:
 
 @pytest.mark.parametrize("abandoned", [False, True])
 def test_who_waits_for_a_writer_that_has_ended_is_told(abandoned: bool) -> None:
-    """A position that will never be reached, raise `Stopped`; what was reached stays."""
+    """A position that will never be reached raises `Stopped`; what was reached stays."""
     fixture = Fixture(ScriptedSink())
     fixture.writer.start()
     fixture.backlog.put("item")
