@@ -31,6 +31,7 @@ Convert = Callable[[Any], Any]
 _REMEMBERED_MAX = 4096
 _SKIMMED_MIN = 1024
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
+_TIMES_OF_BETS = frozenset({"event_open_date", "market_start_time"})
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
 
 
@@ -218,7 +219,7 @@ def is_timestamp(spec: Field) -> bool:
 
 def names_time(name: str) -> bool:
     """Whether that is the name of a field in UNIX nanoseconds, or of a duration in them."""
-    return name.startswith("ts_") or name.endswith("_ns")
+    return name.startswith("ts_") or name.endswith("_ns") or name in _TIMES_OF_BETS
 
 
 def _plain_decimal(value: Decimal) -> str:

@@ -96,7 +96,9 @@ _SNAPSHOTS: dict[int, str] = {
         f"{_LINKS} {_EXEC}"
     ),
     _ORDER_SNAPSHOT_BASE + OrderType.STOP_MARKET: f"{_HEAD} trigger_price trigger_type {_TRIGGERED}",
-    _ORDER_SNAPSHOT_BASE + OrderType.STOP_LIMIT: f"{_HEAD} price trigger_price trigger_type {_LIMITED}",
+    _ORDER_SNAPSHOT_BASE + OrderType.STOP_LIMIT: (
+        f"{_HEAD} price trigger_price trigger_type init_id " + _LIMITED.replace("init_id ", "")
+    ),
     _ORDER_SNAPSHOT_BASE + OrderType.MARKET_TO_LIMIT: (
         f"{_HEAD} price time_in_force expire_time_ns {_FLAGS} display_qty {_FILLS} status {_LINKS} {_EXEC}"
     ),
