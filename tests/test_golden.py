@@ -1,0 +1,121 @@
+"""The bytes of schema version 1, as they are in logs that exist: written like this, and read like this, forever.
+
+``EVENTSTORE_WRITE_GOLDEN=1 pytest tests/test_golden.py`` adds what has no golden bytes yet. It never changes what has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventstore import codec
+from eventstore import commands as c
+from eventstore.schema import SNAPSHOTS, TYPES, VERSION
+from tests.support import specimens
+from tests.support.strategies import same
+
+FILE = Path(__file__).parent / "data/golden.json"
+TEXT = codec.MsgPackSerializer(timestamps_as_str=True)
+NUMBER = codec.MsgPackSerializer(timestamps_as_str=False)
+
+
+def plain(value: Any) -> Any:
+    """`value` as it is in a JSON file; bytes as hexadecimal text."""
+    return json.loads(json.dumps(value, default=lambda data: data.hex()))
+
+
+def written() -> dict[str, dict[str, Any]]:
+    """What today's code writes, by a name that says tag and version, and what it is."""
+    found: dict[str, dict[str, Any]] = {}
+    for tag, record in specimens.records().items():
+        found[f"record:{tag}:{VERSION}"] = {
+            "hex": TEXT.serialize(record).hex(),
+            "hex_numbers": NUMBER.serialize(record).hex(),
+            "shown": plain(record.to_dict()),
+        }
+    for tag, values in specimens.snapshots().items():
+        found[f"snapshot:{tag}:{VERSION}"] = {
+            "hex": codec.pack_snapshot(values, timestamps_as_str=True).hex(),
+            "hex_numbers": codec.pack_snapshot(values, timestamps_as_str=False).hex(),
+            "shown": plain(values),
+        }
+    for number, command in specimens.commands().items():
+        data = c.encode(command)
+        found[f"command:{number}:{c.VERSION}"] = {"hex": data.hex(), "shown": plain(list(command))}
+    amended = specimens.AMENDMENTS
+    found[f"amendments:{VERSION}"] = {
+        "hex": codec.pack_amended(amended).hex(),
+        "shown": plain([[count, name, value and str(value)] for count, name, value in amended]),
+    }
+    found[f"state:{VERSION}"] = {"hex": codec.pack_state(specimens.STATE).hex(), "shown": plain(specimens.STATE)}
+    return found
+
+
+def golden() -> dict[str, dict[str, Any]]:
+    known: dict[str, dict[str, Any]] = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+    if os.environ.get("EVENTSTORE_WRITE_GOLDEN"):
+        known = written() | known
+        FILE.write_text(json.dumps(known, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
+    return known
+
+
+GOLDEN = golden()
+
+
+def of(family: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, entry) for name, entry in GOLDEN.items() if name.startswith(family)]
+
+
+def test_everything_that_is_stored_has_golden_bytes() -> None:
+    """Each record tag, snapshot tag and command kind, at each version that was ever written."""
+    assert {f"record:{tag}:1" for tag in TYPES} <= GOLDEN.keys()
+    assert {f"snapshot:{tag}:1" for tag in SNAPSHOTS} <= GOLDEN.keys()
+    assert {f"command:{number}:1" for number in c.COMMANDS} <= GOLDEN.keys()
+    assert {"amendments:1", "state:1"} <= GOLDEN.keys()
+
+
+@pytest.mark.parametrize(("name", "entry"), written().items(), ids=list(written()))
+def test_todays_code_writes_the_golden_bytes(name: str, entry: dict[str, Any]) -> None:
+    """To the byte: a log is hashed, and other languages read it."""
+    assert entry == GOLDEN[name]
+
+
+@pytest.mark.parametrize(("name", "entry"), of("record:"))
+@pytest.mark.parametrize("form", ["hex", "hex_numbers"])
+@pytest.mark.parametrize("serializer", [TEXT, NUMBER])
+def test_golden_records_are_read(
+    name: str, entry: dict[str, Any], form: str, serializer: codec.MsgPackSerializer
+) -> None:
+    """Whichever form the times have, and whichever form the reader writes."""
+    record = serializer.deserialize(bytes.fromhex(entry[form]))
+    assert plain(record.to_dict()) == entry["shown"]
+    assert same(record, specimens.records()[int(name.split(":")[1])])
+
+
+@pytest.mark.parametrize(("name", "entry"), of("snapshot:"))
+@pytest.mark.parametrize("form", ["hex", "hex_numbers"])
+def test_golden_snapshots_are_read(name: str, entry: dict[str, Any], form: str) -> None:
+    shown = codec.unpack_snapshot(bytes.fromhex(entry[form]))
+    assert plain(shown) == entry["shown"]
+    assert list(shown) == list(specimens.snapshots()[int(name.split(":")[1])])
+
+
+@pytest.mark.parametrize(("name", "entry"), of("command:"))
+def test_golden_commands_are_read(name: str, entry: dict[str, Any]) -> None:
+    command = c.decode(bytes.fromhex(entry["hex"]))
+    assert command == specimens.commands()[int(name.split(":")[1])]
+    assert plain(list(command)) == entry["shown"]
+
+
+def test_golden_states_and_amendments_are_read() -> None:
+    read: list[tuple[str, Callable[[bytes], Any], Any]] = [
+        ("state:1", codec.unpack_state, specimens.STATE),
+        ("amendments:1", codec.unpack_amended, specimens.AMENDMENTS),
+    ]
+    for name, unpack, expected in read:
+        assert unpack(bytes.fromhex(GOLDEN[name]["hex"])) == expected
