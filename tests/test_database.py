@@ -370,13 +370,11 @@ print(database.load()["key"], database.close(), flush=True)
 
 def until_full(call: Callable[[Any], None], arguments: Iterable[Any]) -> tuple[int, str]:
     """Call until the backlog is full: how many calls were accepted, and what the one that was not was told."""
-    accepted = 0
-    for argument in arguments:
+    for accepted, argument in enumerate(arguments):
         try:
             call(argument)
         except BacklogFull as error:
             return accepted, str(error)
-        accepted += 1
     raise AssertionError("it never was full")
 
 
