@@ -28,16 +28,12 @@ class BatchFormer(Generic[E]):
         """Whether an entry of `size` bytes may still join."""
         return not self.entries or (len(self.entries) < self.count_max and self._bytes + size <= self.bytes_max)
 
-    def add(self, entry: E, size: int, now_s: float) -> None:
-        """Take `entry` in, at `now_s` on a monotonic clock."""
+    def add(self, entry: E, size: int, now_s: float) -> bool:
+        """Take `entry` in, at `now_s` on a monotonic clock; return whether a bound is met."""
         if not self.entries:
             self._first_at = now_s
         self.entries.append(entry)
         self._bytes += size
-
-    @property
-    def full(self) -> bool:
-        """Whether a bound is met."""
         return len(self.entries) >= self.count_max or self._bytes >= self.bytes_max
 
     def due_in(self, now_s: float) -> float:

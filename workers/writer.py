@@ -168,7 +168,7 @@ class Writer(Generic[Item, Entry, Batch]):
                     return
                 last_words, self._last_words = self._last_words, None
                 self.spoken = True
-                self._take(last_words())
+                self._take(last_words(), time.monotonic())
             else:
                 backlog.wait()
 
@@ -176,6 +176,7 @@ class Writer(Generic[Item, Entry, Batch]):
         """Take the slice into the batch that is being formed; return whether somebody waits for it."""
         urgent = False
         items = self._slice
+        now_s = time.monotonic()
         while items:
             item = items[0]
             if isinstance(item, Mark):
@@ -183,13 +184,13 @@ class Writer(Generic[Item, Entry, Batch]):
                 urgent = True
                 items.popleft()
             else:
-                full = self._take(item)
+                full = self._take(item, now_s)
                 items.popleft()  # from here on it counts as taken
                 if full:
                     self._send_formed()
         return urgent
 
-    def _take(self, item: Item) -> bool:
+    def _take(self, item: Item, now_s: float) -> bool:
         """Take `item` into the batch that is being formed; return whether that has to be sent now."""
         sink, former = self._sink, self._former
         entry = sink.encode(item)
@@ -197,9 +198,8 @@ class Writer(Generic[Item, Entry, Batch]):
         alone = sink.alone(entry)
         if alone or not former.fits(size):
             self._send_formed()
-        former.add(entry, size, time.monotonic())
         self.taken += 1
-        return alone or former.full
+        return former.add(entry, size, now_s) or alone
 
     def _send_formed(self) -> None:
         if not len(self._former):

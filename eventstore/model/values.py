@@ -90,7 +90,8 @@ class Fixed(Decimal):
         return float(self)
 
     def __str__(self) -> str:
-        return Decimal.__format__(self, "f")
+        text = Decimal.__str__(self)  # twice as fast as formatting, and nearly always plain already
+        return text if "E" not in text else Decimal.__format__(self, "f")
 
     def __format__(self, spec: str, /) -> str:  # type: ignore[override] # typeshed has a private second argument
         return Decimal.__format__(self, spec or "f")
@@ -198,7 +199,8 @@ class Money(Record):
         return self.amount >= self._amount_of(other, "compare")
 
     def __str__(self) -> str:
-        return f"{self.amount:f} {self.currency.code}"
+        text = str(self[0])
+        return f"{text if 'E' not in text else format(self[0], 'f')} {self[1][0]}"
 
     def __repr__(self) -> str:
         return f"Money('{self}')"

@@ -18,8 +18,7 @@ def test_batches_keep_the_order_and_the_bounds(bound: tuple[int, int], entries: 
     for number, size in enumerate(entries):
         if not former.fits(size):
             batches.append(former.cut())
-        former.add((number, size), size, 0.0)
-        if former.full:
+        if former.add((number, size), size, 0.0):
             batches.append(former.cut())
     batches.append(former.cut())
     assert [entry for batch in batches for entry in batch] == list(enumerate(entries))
@@ -35,10 +34,9 @@ def test_full_and_fits_agree(bound: tuple[int, int], entries: list[int]) -> None
     former: BatchFormer[int] = BatchFormer(*bound, 1.0)
     assert former.fits(10**9)
     for size in entries:
-        if former.full:
+        if former.add(size, size, 0.0):
             assert not former.fits(1)
             former.cut()
-        former.add(size, size, 0.0)
     former.cut()
     assert former.fits(10**9)
 
