@@ -31,11 +31,21 @@ from eventstore.errors import (
 )
 from eventstore.facade import CacheDatabase
 from eventstore.keys import Keys
+from eventstore.model.accounts import Account
 from eventstore.model.currencies import EUR, USD
-from eventstore.model.events import OrderAccepted, OrderPendingUpdate, OrderSubmitted, OrderUpdated
-from eventstore.model.identifiers import ClientOrderId, ComponentId, TraderId
+from eventstore.model.enums import AccountType
+from eventstore.model.events import (
+    AccountBalance,
+    AccountState,
+    OrderAccepted,
+    OrderPendingUpdate,
+    OrderSubmitted,
+    OrderUpdated,
+)
+from eventstore.model.identifiers import UUID4, AccountId, ClientOrderId, ComponentId, TraderId
 from eventstore.model.orders import Order
 from eventstore.model.record import Record
+from eventstore.model.values import Money
 from tests.support.databases import SILENT, TRADER, open_database
 from tests.support.logs import check_log, read_log
 from tests.support.node import State
@@ -225,6 +235,36 @@ def test_two_databases_of_one_process_close_independently(redis_url: str) -> Non
         assert first.load() == {"key": b"first"}
     with open_database(redis_url, other) as second:
         assert second.load() == {"key": b"second"}
+
+
+# -- Deleted events ----------------------------------------------------------------------------------------------
+
+
+def account_state(number: int) -> AccountState:
+    money = Money(number, USD)
+    balance = AccountBalance(money, Money(0, USD), money)
+    return AccountState(UUID4(), number, number, AccountId("SIM-001"), AccountType.CASH, USD, (balance,))
+
+
+@pytest.mark.parametrize("deleted", [[2], [2, 1], [1, 2], [0, 2], [0, 1], [2, 0, 1]], ids=str)
+@pytest.mark.parametrize("reload", [False, True])
+def test_an_account_goes_on_after_its_events_were_deleted(redis_url: str, deleted: list[int], reload: bool) -> None:
+    """The object that still has them, and one that was loaded without them, go on alike: nothing is written twice, and
+    nothing that was deleted comes back."""
+    events = [account_state(number) for number in range(4)]
+    with open_database(redis_url) as database:
+        account = Account.from_events(events[:3])
+        database.add_account(account)
+        for number in deleted:
+            database.delete_account_event(account.id, events[number].event_id)
+        loaded = database.load_account(account.id)
+        if reload and loaded is not None:
+            account = loaded
+        account.apply(events[3])
+        database.update_account(account)
+        loaded = database.load_account(account.id)
+        assert loaded is not None
+        assert loaded.events == [event for number, event in enumerate(events) if number not in deleted]
 
 
 # -- Called from anywhere ----------------------------------------------------------------------------------------
