@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from eventstore.codec import Serializer, unpack_amended
+from eventstore.codec import Serializer
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.model.accounts import Account
 from eventstore.model.errors import ModelError
@@ -15,6 +15,7 @@ from eventstore.model.orders import Order
 from eventstore.model.positions import Position, PositionBasis
 from eventstore.model.record import Record
 from eventstore.projections import AMENDED, BASIS, POSITION
+from eventstore.states import unpack_amended
 
 R = TypeVar("R", bound=Record)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from eventstore import codec
 from eventstore import commands as c
+from eventstore import states
 from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.model.order_amendments import Amendment
 from eventstore.model.record import Record
@@ -79,17 +79,17 @@ class Encoder:
     def snapshot_order(
         self, order_id: str, state: dict[str, Any], amended: tuple[Amendment, ...] | None
     ) -> c.SnapshotOrder:
-        return c.SnapshotOrder(order_id, codec.pack_snapshot(state, self._timestamps_as_str), _amended(amended))
+        return c.SnapshotOrder(order_id, states.pack_snapshot(state, self._timestamps_as_str), _amended(amended))
 
     def snapshot_position(self, position_id: str, state: dict[str, Any]) -> c.SnapshotPosition:
-        return c.SnapshotPosition(position_id, codec.pack_snapshot(state, self._timestamps_as_str))
+        return c.SnapshotPosition(position_id, states.pack_snapshot(state, self._timestamps_as_str))
 
     def actor(self, component_id: str, state: dict[str, bytes]) -> c.UpdateActor:
-        return c.UpdateActor(component_id, codec.pack_state(state))
+        return c.UpdateActor(component_id, states.pack_state(state))
 
     def strategy(self, strategy_id: str, state: dict[str, bytes]) -> c.UpdateStrategy:
-        return c.UpdateStrategy(strategy_id, codec.pack_state(state))
+        return c.UpdateStrategy(strategy_id, states.pack_state(state))
 
 
 def _amended(amendments: tuple[Amendment, ...] | None) -> bytes | None:
-    return None if amendments is None else codec.pack_amended(amendments)
+    return None if amendments is None else states.pack_amended(amendments)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from eventstore.aggregates import account_from, order_from, position_from, record_from
-from eventstore.codec import Serializer, unpack_snapshot, unpack_state
+from eventstore.codec import Serializer
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.keys import Keys
 from eventstore.model.accounts import Account
@@ -20,9 +20,11 @@ from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
+from eventstore.states import unpack_snapshot, unpack_state
 from eventstore.storage.reader import Reader
 
 A = TypeVar("A")
+P = ParamSpec("P")
 I = TypeVar("I", bound=str)  # noqa: E741 - an identifier
 R = TypeVar("R", bound=Record)
 
@@ -52,9 +54,9 @@ class Loader:
         self._strict = strict
         self._on_damage = on_damage
 
-    def _guarded(self, build: Callable[[], A]) -> A | None:
+    def _guarded(self, build: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> A | None:
         try:
-            return build()
+            return build(*args, **kwargs)
         except DamagedRecord as damage:
             if self._strict:
                 raise
@@ -67,7 +69,7 @@ class Loader:
         """Return every record of the hash `key` by id."""
         found: dict[I, R] = {}
         for field, data in self._reader.hash(key).items():
-            record = self._guarded(lambda f=field, d=data: record_from(key, f, d, kind, self._serializer))  # type: ignore[misc] # bound now
+            record = self._guarded(record_from, key, field, data, kind, self._serializer)
             if record is not None:
                 found[make_id(field)] = record
         return found
@@ -77,7 +79,7 @@ class Loader:
         data = self._reader.field(key, field)
         if data is None:
             return None
-        return self._guarded(lambda: record_from(key, field, data, kind, self._serializer))
+        return self._guarded(record_from, key, field, data, kind, self._serializer)
 
     def currencies(self) -> dict[str, Currency]:
         """Return every currency by code, and make those known that were not."""
@@ -126,15 +128,16 @@ class Loader:
         """Return an index: the hash `key` as identifiers."""
         found: dict[I, A] = {}
         for field, value in self._reader.hash(key).items():
-            pair = self._guarded(lambda f=field, v=value: (_read(key, f, f, make_id), _read(key, f, v, make_value)))  # type: ignore[misc] # bound now
-            if pair is not None:
-                found[pair[0]] = pair[1]
+            read_id = self._guarded(_read, key, field, field, make_id)
+            read_value = self._guarded(_read, key, field, value, make_value)
+            if read_id is not None and read_value is not None:
+                found[read_id] = read_value
         return found
 
     def number(self, key: str, field: str) -> int | None:
         """Return a field that holds a number that is not negative, or None if there is none."""
         data = self._reader.field(key, field)
-        return None if data is None else self._guarded(lambda: _read(key, field, data, _number))
+        return None if data is None else self._guarded(_read, key, field, data, _number)
 
     # -- Aggregates --------------------------------------------------------------------------------------------
 
@@ -220,7 +223,7 @@ class Loader:
 
     def ids(self, key: str, make_id: Callable[[str], I]) -> set[I]:
         """Return an index set as identifiers."""
-        read = (self._guarded(lambda m=member: _read(key, m, m, make_id)) for member in self._reader.members(key))  # type: ignore[misc] # bound now
+        read = (self._guarded(_read, key, member, member, make_id) for member in self._reader.members(key))
         return {member for member in read if member is not None}
 
     def keys(self) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventstore import codec, schema, upcasters
+from eventstore import codec, schema, states, upcasters
 from eventstore import commands as c
 from eventstore.codec import MsgPackSerializer
 from eventstore.errors import CodecError, UnknownSchema
@@ -124,7 +124,7 @@ def test_a_currency_that_the_reader_does_not_know_keeps_its_code() -> None:
 
 @given(st.dictionaries(some.texts(), st.binary(max_size=300), max_size=6))
 def test_a_saved_state_comes_back(state: dict[str, bytes]) -> None:
-    assert codec.unpack_state(codec.pack_state(state)) == state
+    assert states.unpack_state(states.pack_state(state)) == state
 
 
 def partly_filled(order_type: OrderType) -> dict[str, Any]:
@@ -139,8 +139,8 @@ STATES = [*map(partly_filled, OrderType), *specimens.snapshots().values()]
 @pytest.mark.parametrize("values", STATES, ids=lambda values: values.get("type", "position"))
 @pytest.mark.parametrize("timestamps_as_str", [True, False])
 def test_a_snapshot_comes_back(values: dict[str, Any], timestamps_as_str: bool) -> None:
-    stored = codec.pack_snapshot(values, timestamps_as_str)
-    again = codec.unpack_snapshot(stored)
+    stored = states.pack_snapshot(values, timestamps_as_str)
+    again = states.unpack_snapshot(stored)
     assert again == values
     assert repr(sorted(again.items())) == repr(sorted(values.items()))
     written = msgpack.unpackb(stored)[2 + SNAPSHOTS[schema.snapshot_tag(values)].index("ts_init")]
@@ -156,15 +156,15 @@ def test_a_snapshot_of_any_new_order_comes_back(order_type: OrderType, data: st.
         values = Order.create(event).to_dict()
     except ValueError:
         return  # no order of its own accord; the event is one all the same
-    assert codec.unpack_snapshot(codec.pack_snapshot(values, timestamps_as_str=True)) == values
+    assert states.unpack_snapshot(states.pack_snapshot(values, timestamps_as_str=True)) == values
 
 
 def test_a_snapshot_needs_every_value_of_its_kind_and_no_other() -> None:
     values = MARKET
     with pytest.raises(CodecError, match="needs a tags"):
-        codec.pack_snapshot({name: value for name, value in values.items() if name != "tags"}, timestamps_as_str=True)
+        states.pack_snapshot({name: value for name, value in values.items() if name != "tags"}, timestamps_as_str=True)
     with pytest.raises(CodecError, match="has no colour"):
-        codec.pack_snapshot(values | {"colour": "red"}, timestamps_as_str=True)
+        states.pack_snapshot(values | {"colour": "red"}, timestamps_as_str=True)
 
 
 AMENDED: dict[str, st.SearchStrategy[Any]] = {
@@ -186,7 +186,7 @@ AMENDED: dict[str, st.SearchStrategy[Any]] = {
     )
 )
 def test_amendments_come_back(amendments: list[Amendment]) -> None:
-    again = codec.unpack_amended(codec.pack_amended(amendments))
+    again = states.unpack_amended(states.pack_amended(amendments))
     assert repr(again) == repr(amendments)
 
 
@@ -203,7 +203,7 @@ def test_what_is_no_record_is_refused_by_name() -> None:
 @pytest.fixture
 def second_version(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], upcasters.Step]:
     """As if the schema were at version 2; the steps from version 1, to be filled."""
-    for module in (codec, schema, upcasters):
+    for module in (codec, schema, states, upcasters):
         monkeypatch.setattr(module, "VERSION", 2)
     steps: dict[tuple[int, int], upcasters.Step] = {}
     monkeypatch.setattr(upcasters, "STEPS", steps)
@@ -230,15 +230,15 @@ def test_old_states_snapshots_and_amendments_go_through_their_steps(
     second_version: dict[tuple[int, int], upcasters.Step],
 ) -> None:
     second_version[STATE_TAG, 1] = lambda fields: [{f"new-{key}": value for key, value in fields[0].items()}]
-    assert codec.unpack_state(msgpack.packb([STATE_TAG, 1, {"a": b"1"}])) == {"new-a": b"1"}
+    assert states.unpack_state(msgpack.packb([STATE_TAG, 1, {"a": b"1"}])) == {"new-a": b"1"}
     second_version[AMENDMENTS_TAG, 1] = lambda fields: [[[count + 1, *rest] for count, *rest in fields[0]]]
-    amended = codec.unpack_amended(msgpack.packb([AMENDMENTS_TAG, 1, [[1, "quantity", "1.0"]]]))
+    amended = states.unpack_amended(msgpack.packb([AMENDMENTS_TAG, 1, [[1, "quantity", "1.0"]]]))
     assert amended == [(2, "quantity", Quantity("1.0"))]
     values = MARKET
     tag = schema.snapshot_tag(values)
     second_version[tag, 1] = lambda fields: [*fields, *[None] * (len(SNAPSHOTS[tag]) - len(fields))]
-    row = msgpack.unpackb(codec.pack_snapshot(values, timestamps_as_str=True))
-    assert codec.unpack_snapshot(msgpack.packb([tag, 1, *row[2:-1]])) == values | {SNAPSHOTS[tag][-1]: None}
+    row = msgpack.unpackb(states.pack_snapshot(values, timestamps_as_str=True))
+    assert states.unpack_snapshot(msgpack.packb([tag, 1, *row[2:-1]])) == values | {SNAPSHOTS[tag][-1]: None}
 
 
 def test_an_old_record_that_its_step_can_not_read_is_a_codec_error(
@@ -252,12 +252,12 @@ def test_an_old_record_that_its_step_can_not_read_is_a_codec_error(
 @pytest.mark.parametrize("version", [2, 0, -1, 2**64 - 1, "1", 1.0, True, None, [1], b"1"])
 def test_a_version_that_nobody_wrote_is_named(version: Any) -> None:
     stored = msgpack.unpackb(TEXT.serialize(happened(e.OrderDenied)))
-    snapshot = msgpack.unpackb(codec.pack_snapshot(MARKET, timestamps_as_str=True))
+    snapshot = msgpack.unpackb(states.pack_snapshot(MARKET, timestamps_as_str=True))
     reads: list[tuple[Callable[[bytes], Any], list[Any]]] = [
         (TEXT.deserialize, stored),
-        (codec.unpack_snapshot, snapshot),
-        (codec.unpack_state, [STATE_TAG, 1, {}]),
-        (codec.unpack_amended, [AMENDMENTS_TAG, 1, []]),
+        (states.unpack_snapshot, snapshot),
+        (states.unpack_state, [STATE_TAG, 1, {}]),
+        (states.unpack_amended, [AMENDMENTS_TAG, 1, []]),
         (c.decode, [5, 1, 0]),
     ]
     for read, row in reads:
@@ -290,12 +290,12 @@ def read_record(data: bytes) -> None:
 
 
 def read_state(data: bytes) -> None:
-    for key, value in codec.unpack_state(data).items():
+    for key, value in states.unpack_state(data).items():
         assert (type(key), type(value)) == (str, bytes)
 
 
 def read_snapshot(data: bytes) -> None:
-    values = codec.unpack_snapshot(data)
+    values = states.unpack_snapshot(data)
     assert tuple(values) in SNAPSHOTS.values()
     msgpack.packb(values)
     for name, value in values.items():
@@ -304,7 +304,7 @@ def read_snapshot(data: bytes) -> None:
 
 
 def read_amended(data: bytes) -> None:
-    for count, name, value in codec.unpack_amended(data):
+    for count, name, value in states.unpack_amended(data):
         assert type(count) is int
         assert name in AMENDED
         assert value is None or isinstance(value, bool | TriggerType | LiquiditySide | PositionId | Quantity | Price)
@@ -319,12 +319,12 @@ def read_command(data: bytes) -> None:
 TABLE: dict[str, tuple[bytes, Callable[[bytes], None]]] = {
     **{f"record {tag}": (TEXT.serialize(record), read_record) for tag, record in specimens.records().items()},
     **{
-        f"snapshot {tag}": (codec.pack_snapshot(values, timestamps_as_str=True), read_snapshot)
+        f"snapshot {tag}": (states.pack_snapshot(values, timestamps_as_str=True), read_snapshot)
         for tag, values in specimens.snapshots().items()
     },
     **{f"command {kind}": (c.encode(command), read_command) for kind, command in specimens.commands().items()},
-    "state": (codec.pack_state(specimens.STATE), read_state),
-    "amendments": (codec.pack_amended(specimens.AMENDMENTS), read_amended),
+    "state": (states.pack_state(specimens.STATE), read_state),
+    "amendments": (states.pack_amended(specimens.AMENDMENTS), read_amended),
 }
 """A valid value of everything that is stored, and how it is read."""
 
@@ -484,7 +484,7 @@ def test_hostile_bytes_are_refused_in_little_memory(name: str) -> None:
 def test_of_two_values_of_one_key_the_last_counts() -> None:
     """A map as no writer makes it: it is read, as one value of the key, and written back as that."""
     data = b"\x93\x64\x01\x82\xa1a\xc4\x011\xa1a\xc4\x012"
-    assert codec.unpack_state(data) == {"a": b"2"}
+    assert states.unpack_state(data) == {"a": b"2"}
 
 
 def test_a_record_that_the_model_would_refuse_is_refused() -> None:

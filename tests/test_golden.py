@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from eventstore import codec
+from eventstore import codec, states
 from eventstore import commands as c
 from eventstore.schema import SNAPSHOTS, TYPES, VERSION
 from tests.support import specimens
@@ -40,8 +40,8 @@ def written() -> dict[str, dict[str, Any]]:
         }
     for tag, values in specimens.snapshots().items():
         found[f"snapshot:{tag}:{VERSION}"] = {
-            "hex": codec.pack_snapshot(values, timestamps_as_str=True).hex(),
-            "hex_numbers": codec.pack_snapshot(values, timestamps_as_str=False).hex(),
+            "hex": states.pack_snapshot(values, timestamps_as_str=True).hex(),
+            "hex_numbers": states.pack_snapshot(values, timestamps_as_str=False).hex(),
             "shown": plain(values),
         }
     for number, command in specimens.commands().items():
@@ -49,10 +49,10 @@ def written() -> dict[str, dict[str, Any]]:
         found[f"command:{number}:{c.VERSION}"] = {"hex": data.hex(), "shown": plain(list(command))}
     amended = specimens.AMENDMENTS
     found[f"amendments:{VERSION}"] = {
-        "hex": codec.pack_amended(amended).hex(),
+        "hex": states.pack_amended(amended).hex(),
         "shown": plain([[count, name, value and str(value)] for count, name, value in amended]),
     }
-    found[f"state:{VERSION}"] = {"hex": codec.pack_state(specimens.STATE).hex(), "shown": plain(specimens.STATE)}
+    found[f"state:{VERSION}"] = {"hex": states.pack_state(specimens.STATE).hex(), "shown": plain(specimens.STATE)}
     return found
 
 
@@ -100,7 +100,7 @@ def test_golden_records_are_read(
 @pytest.mark.parametrize(("name", "entry"), of("snapshot:"))
 @pytest.mark.parametrize("form", ["hex", "hex_numbers"])
 def test_golden_snapshots_are_read(name: str, entry: dict[str, Any], form: str) -> None:
-    shown = codec.unpack_snapshot(bytes.fromhex(entry[form]))
+    shown = states.unpack_snapshot(bytes.fromhex(entry[form]))
     assert plain(shown) == entry["shown"]
     assert list(shown) == list(specimens.snapshots()[int(name.split(":")[1])])
 
@@ -114,8 +114,8 @@ def test_golden_commands_are_read(name: str, entry: dict[str, Any]) -> None:
 
 def test_golden_states_and_amendments_are_read() -> None:
     read: list[tuple[str, Callable[[bytes], Any], Any]] = [
-        ("state:1", codec.unpack_state, specimens.STATE),
-        ("amendments:1", codec.unpack_amended, specimens.AMENDMENTS),
+        ("state:1", states.unpack_state, specimens.STATE),
+        ("amendments:1", states.unpack_amended, specimens.AMENDMENTS),
     ]
     for name, unpack, expected in read:
         assert unpack(bytes.fromhex(GOLDEN[name]["hex"])) == expected

@@ -34,7 +34,7 @@ from eventstore.model.identifiers import (
 from eventstore.model.order_dict import ORDER_KEYS, SHOW
 from eventstore.model.order_status import CLOSED, INFLIGHT, LOCAL, OPEN
 from eventstore.model.record import Info
-from eventstore.model.values import EXACT, Money, Price, Quantity
+from eventstore.model.values import EXACT, Money, Price, Quantity, to_double
 
 _ZERO = Decimal(0)
 
@@ -276,13 +276,13 @@ class OrderState:
         count, filled, average = self._float_average
         for event in self._events[count:]:
             if isinstance(event, OrderFilled):
-                last_qty = _double(event.last_qty)
+                last_qty = to_double(event.last_qty)
                 filled = EXACT.add(filled, event.last_qty)
-                total = _double(filled)
-                price = _double(event.last_px)
+                total = to_double(filled)
+                price = to_double(event.last_px)
                 average = (average * (total - last_qty) + price * last_qty) / total if average else price
         self._float_average = (len(self._events), filled, average)
-        own = _double(self._slippage_from)
+        own = to_double(self._slippage_from)
         return average - own if self.side is OrderSide.BUY else own - average
 
     def commissions(self) -> list[Money]:
@@ -429,8 +429,3 @@ class OrderState:
             f"{type(self).__name__}({self.side.name} {self._quantity} {self.instrument_id}, "
             f"client_order_id={self.client_order_id}, status={self.status.name})"
         )
-
-
-def _double(value: Decimal) -> float:
-    # NautilusTrader keeps 16 decimals as an integer, and rounds twice on the way from there to a float.
-    return float(int(value.scaleb(16, context=EXACT))) / 1e16

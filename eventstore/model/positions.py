@@ -33,17 +33,14 @@ from eventstore.model.identifiers import (
 from eventstore.model.instrument import Instrument
 from eventstore.model.position_basis import PositionBasis
 from eventstore.model.record import U64_MAX
-from eventstore.model.values import EXACT, Money, Price, Quantity
+from eventstore.model.values import EXACT, Money, Price, Quantity, to_double
 
 __all__ = ["RETURN_DECIMALS", "Position", "PositionBasis"]
 
 RETURN_DECIMALS = 5
 """Decimals of the return in `Position.to_dict`."""
 
-_SCALE = 16  # decimals of NautilusTrader's fixed-point numbers
-_UNIT = 10.0**_SCALE
 _AMOUNT_MAX = 1e30
-_scaleb = EXACT.scaleb
 _NOTHING = Decimal(0)
 
 
@@ -180,15 +177,15 @@ class Position:
         code = commission.currency.code
         fresh = self.side is PositionSide.FLAT
 
-        gain = -_double(commission.amount) if code == settlement.code else 0.0
+        gain = -to_double(commission.amount) if code == settlement.code else 0.0
         if fresh:
             before = bought = sold = _NOTHING
-            averages = _double(fill.last_px), 0.0, 0.0
+            averages = to_double(fill.last_px), 0.0, 0.0
             paid = None
         else:
             before, bought, sold = self.signed_qty, self._buy_qty, self._sell_qty
             averages, profit = self._averages_with(fill, is_buy)
-            gain = _double(self.realized_pnl.amount) + (gain + profit)
+            gain = to_double(self.realized_pnl.amount) + (gain + profit)
             paid = self._commissions.get(code)
         realized = _booked(f"Position {self.id}: realized_pnl", gain, settlement)
         paid = commission if paid is None else _sum(paid, commission)
@@ -255,11 +252,11 @@ class Position:
     def _averages_with(self, fill: OrderFilled, is_buy: bool) -> tuple[tuple[float, float, float], float]:
         """Return average opening and closing price and return with the fill added, and the profit that it makes."""
         avg_open, avg_close = self.avg_px_open, self.avg_px_close
-        px, qty, held = _double(fill.last_px), _double(fill.last_qty), _double(self.quantity)
+        px, qty, held = to_double(fill.last_px), to_double(fill.last_qty), to_double(self.quantity)
         is_long = self.side is PositionSide.LONG
         if is_long is is_buy:
             return ((avg_open * held + px * qty) / (held + qty), avg_close, self.realized_return), 0.0
-        counted = _double(self._buy_qty if is_buy else self._sell_qty)
+        counted = to_double(self._buy_qty if is_buy else self._sell_qty)
         avg_close = px if avg_close == 0.0 else (avg_close * counted + px * qty) / (counted + qty)
         ratio = 0.0
         if avg_open != 0.0:
@@ -343,8 +340,8 @@ class Position:
         if self.is_closed:
             return Money.zero(settlement)
         _check_price("unrealized_pnl", last)
-        held = min(_double(self.quantity), abs(float(self.signed_qty)))  # as in closing it
-        profit = _profit(self.basis, self.avg_px_open, _double(last), held, self.is_long)
+        held = min(to_double(self.quantity), abs(float(self.signed_qty)))  # as in closing it
+        profit = _profit(self.basis, self.avg_px_open, to_double(last), held, self.is_long)
         return _booked(f"Position {self.id}: unrealized_pnl", profit, settlement)
 
     def total_pnl(self, last: Price) -> Money:
@@ -361,7 +358,7 @@ class Position:
         """
         _check_price("notional_value", price)
         basis = self.basis
-        size, px = _double(self.quantity) * _double(basis.multiplier), _double(price)
+        size, px = to_double(self.quantity) * to_double(basis.multiplier), to_double(price)
         if not basis.is_inverse:
             return _booked(f"Position {self.id}: notional_value", size * px, basis.quote_currency)
         if px == 0.0:
@@ -423,14 +420,7 @@ def _profit(basis: PositionBasis, avg_open: float, avg_close: float, qty: float,
         points = 1.0 / avg_open - 1.0 / avg_close
     else:
         points = avg_close - avg_open
-    return (points if is_long else -points) * (qty * _double(basis.multiplier))
-
-
-def _double(value: Decimal) -> float:
-    """Return `value` as NautilusTrader's fixed-point numbers become doubles: the scaled integer, then the division."""
-    scaled = _scaleb(value, _SCALE)
-    whole = int(scaled)
-    return whole / _UNIT if whole == scaled else float(value)
+    return (points if is_long else -points) * (qty * to_double(basis.multiplier))
 
 
 def _sum(paid: Money, commission: Money) -> Money:

@@ -204,3 +204,15 @@ class Money(Record):
 
     def __repr__(self) -> str:
         return f"Money('{self}')"
+
+
+def to_double(value: Decimal) -> float:
+    """Return `value` as NautilusTrader's fixed-point numbers become doubles: the scaled integer, then the division."""
+    scaled = _scaleb(value, _SCALE)
+    whole = int(scaled)
+    return whole / _UNIT if whole == scaled else float(value)
+
+
+_SCALE = 16  # decimals of NautilusTrader's fixed-point numbers
+_UNIT = 10.0**_SCALE
+_scaleb = EXACT.scaleb
