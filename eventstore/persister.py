@@ -245,8 +245,7 @@ class Persister:
         writer = self._writer
         if self._pid != os.getpid():
             raise Closed(f"sync: this database was opened by process {self._pid}; open one of your own")
-        if writer.is_current:
-            raise Refused("sync: called on the writer's own thread, as from a log handler; it would wait for itself")
+        self.refuse_to_wait_for_itself("sync")
         deadline = time.monotonic() + timeout_s
         mark = Mark()
         self._backlog.put_always(mark)
@@ -261,14 +260,23 @@ class Persister:
         except Exception as failure:
             raise self._failed(failure, "sync") from failure
         finally:
-            self._backlog.withdraw(mark)
+            if not mark.known:
+                self._backlog.withdraw(mark)
         raise SyncTimeout(
             f"sync: not applied within {timeout_s} s: {len(self._backlog)} commands wait and {writer.in_doubt} are in "
             f"doubt ({self._reason or 'the server is slow'}); they will be written, see the log"
         )
 
+    def refuse_to_wait_for_itself(self, operation: str) -> None:
+        """Raise `Refused` on the writer's own thread."""
+        if self._writer.is_current:
+            raise Refused(
+                f"{operation}: called on the writer's own thread, as from a log handler; it would wait for itself"
+            )
+
     def refuse_more(self) -> None:
-        """Take no more calls; what was accepted is still written."""
+        """Take no more calls; what was accepted is still written. Raises as `refuse_to_wait_for_itself`."""
+        self.refuse_to_wait_for_itself("close")
         self._backlog.close("the database is closed")
 
     def close(self, timeout_s: float) -> int:
@@ -278,8 +286,8 @@ class Persister:
         """
         if self._pid != os.getpid():
             return 0
-        self.refuse_more()
         writer = self._writer
+        self.refuse_more()
         done = writer.join(timeout_s)
         if not self._closing.acquire(blocking=False):
             # Somebody else closes, or did.

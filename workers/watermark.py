@@ -75,6 +75,11 @@ class Mark:
         self._failure: BaseException | None = None
         self.position = 0
 
+    @property
+    def known(self) -> bool:
+        """Whether `reach` or `fail` was called."""
+        return self._known
+
     def reach(self, position: int) -> None:
         """Say that everything before the mark is at or before `position`."""
         self.position = position
