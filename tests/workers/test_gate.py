@@ -1,8 +1,9 @@
 """Gates: each opening lets one through, and nobody who opens ever waits."""
 
+import asyncio
 import threading
 
-from workers.gate import Gate
+from workers.gate import Gate, LoopGate
 
 PATIENCE_S = 30.0
 
@@ -41,3 +42,22 @@ def test_who_waits_is_let_through_one_by_one() -> None:
     for thread in threads:
         thread.join(PATIENCE_S)
     assert not gate.wait(0)
+
+
+def test_a_task_is_let_through_by_an_opening_now_or_later_and_twice_counts_once() -> None:
+    async def wait() -> None:
+        gate = LoopGate()
+        assert not await gate.wait(0)
+        assert not await gate.wait(-1)
+        gate.open()
+        gate.open()
+        assert await gate.wait(0)
+        assert not await gate.wait(0.001)
+        thread = threading.Thread(target=gate.open)
+        thread.start()
+        assert await gate.wait(PATIENCE_S)
+        thread.join(PATIENCE_S)
+        # The wakes of those openings do not end a wait before its time.
+        assert not await gate.wait(0.001)
+
+    asyncio.run(wait())
