@@ -3,6 +3,8 @@
 Errors of the trading model (a bad price, an illegal order transition) are in `eventstore.model.errors`.
 """
 
+from pathlib import Path
+
 
 class EventStoreError(Exception):
     """Root of the errors that this library raises on its own account."""
@@ -67,6 +69,31 @@ class DamagedRecord(EventStoreError):
         self.key = key
         self.field = field
         self.reason = reason
+
+
+class JournalError(EventStoreError):
+    """The journal can not be used, or could not take or give what it was asked for."""
+
+
+class JournalDamaged(JournalError):
+    """A file of the journal is damaged at a place behind which there is more. Carries the `path` and the `offset`."""
+
+    def __init__(self, path: Path, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{path}: offset {offset}: {reason}. Nothing was changed. Keep a copy of the directory; look at it with "
+            f"`eventstore journal inspect {path.parent}` and save what is whole with `eventstore journal salvage`"
+        )
+        self.path = path
+        self.offset = offset
+        self.reason = reason
+
+
+class JournalRefused(JournalError):
+    """The journal is another trader's, of a newer version of this library, or in use by another process."""
+
+
+class JournalFull(JournalError):
+    """The journal has no room: its disk is full, or it is at its bound. The command was not accepted."""
 
 
 class StorageError(EventStoreError):
