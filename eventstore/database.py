@@ -169,7 +169,10 @@ class RedisCacheDatabase(Intake):
         ------
         SyncTimeout
             If it takes longer than `load_timeout_s`; it will happen.
+        Refused
+            If it is called on the writer's own thread, as from a log handler: it would wait for itself.
         """
+        self._persister.refuse_to_wait_for_itself("flush")  # before anything is accepted
         self._accept("flush", self._keys.namespace, c.Flushed, (0, b""))
         # Behind it: what another thread added in between is refused at its next update rather than half written.
         self._forget_all()
