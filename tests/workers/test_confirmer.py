@@ -252,6 +252,30 @@ def test_an_answer_that_had_arrived_when_the_log_was_set_back_is_not_even_told(a
         assert s.told.silent
 
 
+def test_an_answer_that_is_just_taken_in_does_not_undo_a_retreat() -> None:
+    """Whichever of the two comes first: behind a retreat the watermark is where that left it."""
+    with scene(5) as s:
+        once = iter([3])
+
+        class Entrance(contextlib.nullcontext[None]):
+            """Where an answer is taken in: the retreat comes before it by a hair's breadth."""
+
+            def __enter__(self) -> None:
+                for position in once:
+                    s.applied.retreat(position)
+                    s.confirmer.retreat(position)
+                    s.applied.advance(9)
+
+        s.confirmer._settling = Entrance()  # type: ignore[assignment]
+        s.applied.advance(9)
+        s.probe.answer(met(9))
+        assert s.probe.asked()
+        assert s.probe.resets == 1
+        assert s.durable.position == 3
+        s.probe._answers.put(met(9))
+        assert s.durable.wait_until(9, PATIENCE_S)
+
+
 def test_what_somebody_has_to_act_on_is_asked_about_more_slowly() -> None:
     with scene(held_nap_s=3600) as s:
         s.applied.advance(5)
@@ -318,6 +342,7 @@ def test_it_is_stopped_at_once_though_it_connects_anew_just_then() -> None:
         s.applied.advance(5)
         assert s.probe.asked()
         s.confirmer.renew()
+        assert interrupted.wait(PATIENCE_S)
         stopping.join(PATIENCE_S)
         assert stopped == [True]
         assert s.probe.questions == 1
