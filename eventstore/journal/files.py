@@ -121,7 +121,7 @@ def allocate(fd: int, size: int) -> None:
         offset += os.pwrite(fd, _ZEROS[: size - offset], offset)
 
 
-def write_all(fd: int, data: bytes, offset: int) -> None:
+def write_all(fd: int, data: bytes | bytearray, offset: int) -> None:
     """Write all of `data` at `offset`."""
     view = memoryview(data)
     while view:
