@@ -38,15 +38,37 @@ class Plan(NamedTuple):
     fault: Fault = Fault.CUT
 
 
+class Traffic:
+    """What got through over one connection, each way; for a proxy that keeps it."""
+
+    def __init__(self) -> None:
+        self._parts: dict[Way, list[bytes]] = {way: [] for way in Way}
+        self._cut = False
+
+    def note(self, way: Way, part: bytes) -> None:
+        if not self._cut:
+            self._parts[way].append(part)
+
+    def cut(self) -> None:
+        """Nothing gets through from here on."""
+        self._cut = True
+
+    def went(self, way: Way) -> bytes:
+        return b"".join(self._parts[way])
+
+
 class FaultProxy:
     """Listens on a free port of 127.0.0.1 and passes everything on to the unix socket `server`.
 
     What `arm` was given happens, one fault after the other; bytes are counted from the fault before, or from `arm`.
-    After the last one everything gets through.
+    After the last one everything gets through. With `keep`, `connections` has what got through, in the order in which
+    the connections were made.
     """
 
-    def __init__(self, server: Path) -> None:
+    def __init__(self, server: Path, *, keep: bool = False) -> None:
         self._server = server
+        self._keep = keep
+        self.connections: list[Traffic] = []
         self._lock = threading.Lock()
         self._plans: deque[Plan] = deque()
         self._passed = 0
@@ -74,6 +96,11 @@ class FaultProxy:
     def release(self) -> None:
         """Let what is late arrive."""
         self._release.set()
+
+    def point_at(self, server: Path) -> None:
+        """Pass new connections on to `server`. Those that there are stay where they are."""
+        with self._lock:
+            self._server = server
 
     def drain(self) -> None:
         """Wait until every connection has come to its end at the server, too. The clients have closed theirs."""
@@ -116,25 +143,33 @@ class FaultProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            with self._lock:
+                path = str(self._server)
             server = socket.socket(socket.AF_UNIX)
             try:
-                server.connect(str(self._server))
+                server.connect(path)
             except OSError:
                 client.close()
                 server.close()
                 continue
             left = [2]  # pumps that still use the two sockets
+            traffic = Traffic()
             with self._lock:
+                if self._keep:
+                    self.connections.append(traffic)
                 self._sockets |= {client, server}
-                self._spawn(self._pump, client, server, Way.TO_SERVER, left)
-                self._spawn(self._pump, server, client, Way.TO_CLIENT, left)
+                self._spawn(self._pump, client, server, Way.TO_SERVER, left, traffic)
+                self._spawn(self._pump, server, client, Way.TO_CLIENT, left, traffic)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, way: Way, left: list[int]) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, way: Way, left: list[int], traffic: Traffic) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK):
                 for part, fault in self._parts(way, data):
+                    if self._keep:
+                        traffic.note(way, part)
                     self._pass_on(part, sink, way)
                     if fault is Fault.CUT:
+                        traffic.cut()
                         _end(source)
                         _end(sink)
                     elif fault is Fault.LATE:

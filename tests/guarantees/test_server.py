@@ -1,0 +1,405 @@
+"""What a server refuses, forgets or loses: rows 7 to 18."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import OutOfMemoryError
+
+from eventstore import commands as c
+from eventstore.errors import ConfigError, DataLoss, Diverged, Held, Retryable, StorageError, WriterFailed
+from eventstore.model.identifiers import ComponentId
+from tests.support.databases import open_database
+from tests.support.fault_proxy import Fault, FaultProxy, Plan, Way
+from tests.support.logs import dump
+from tests.support.outages import (
+    AWAY,
+    BACK,
+    KEYS,
+    PATIENCE_S,
+    Told,
+    call,
+    connections,
+    failed,
+    nothing_left,
+    under_load,
+    until,
+    written,
+)
+from tests.support.processes import ROOT
+from tests.support.redis_server import RedisServer
+
+LAYOUT = ROOT / "docs" / "redis-layout.md"
+
+
+# -- Row 7: a primary becomes a replica --------------------------------------------------------------------------------
+
+
+def replicates(admin: Redis) -> bool:
+    """Whether a replica is in step with its primary."""
+    facts = admin.info("replication")
+    return facts["role"] == "slave" and facts["master_link_status"] == "up"
+
+
+@contextmanager
+def pair() -> Iterator[tuple[RedisServer, RedisServer]]:
+    """A primary and its replica, in step."""
+    config = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
+    with (
+        RedisServer(tcp=True, config=config) as primary,
+        RedisServer(tcp=True, config=config) as replica,
+        primary.client() as source,
+        replica.client() as admin,
+    ):
+        admin.replicaof("127.0.0.1", str(primary.port))
+        until(lambda: replicates(admin) and source.info("replication")["slave0"]["state"] == "online")
+        yield primary, replica
+
+
+def test_row_07_readonly_and_the_writer_goes_on_at_the_new_primary(told: Told) -> None:
+    """Another server is promoted under load, in order (FAILOVER). The old one answers READONLY; as soon as connections
+    lead to the new one, the fence there is compared, and everything goes on at its position."""
+    with (
+        pair() as (primary, replica),
+        FaultProxy(primary.socket_path) as proxy,
+        primary.client() as old,
+        under_load(replica, told, proxy.url) as (database, load),
+    ):
+        old.execute_command("FAILOVER", "TO", "127.0.0.1", replica.port)
+        assert told.wait_for(AWAY, "this server is a replica")[0] == "warning"
+        load.go_on()
+        assert database.stats().health == "degraded"
+        proxy.point_at(replica.socket_path)
+        told.wait_for(BACK)
+        database.sync()
+        assert database.stats().health == "healthy"
+        until(lambda: replicates(old))
+
+
+def test_row_07_readonly_is_waited_for(server_of_each_kind: RedisServer, told: Told) -> None:
+    """Retried until it is the primary again."""
+    with server_of_each_kind.client() as admin, under_load(server_of_each_kind, told) as (_, load):
+        admin.replicaof("127.0.0.1", "1")
+        assert told.wait_for(AWAY, "this server is a replica")[0] == "warning"
+        load.go_on()
+        admin.replicaof("NO", "ONE")
+        told.wait_for(BACK)
+
+
+# -- Rows 8 to 11: it refuses ------------------------------------------------------------------------------------------
+
+
+def test_row_08_noreplicas_backs_off_and_health_is_degraded(server_of_each_kind: RedisServer, told: Told) -> None:
+    """min-replicas-to-write: refused until there are enough, or fewer will do."""
+    with server_of_each_kind.client() as admin, under_load(server_of_each_kind, told) as (database, load):
+        admin.config_set("min-replicas-to-write", "1")
+        assert told.wait_for(AWAY, "too few replicas")[0] == "warning"
+        load.go_on()
+        stats = database.stats()
+        assert stats.health == "degraded"
+        assert "too few replicas" in (stats.reason or "")
+        admin.config_set("min-replicas-to-write", "0")
+        told.wait_for(BACK)
+        database.sync()
+        assert database.stats().health == "healthy"
+
+
+def test_row_09_oom_is_an_alarm_until_there_is_memory(server_of_each_kind: RedisServer, told: Told) -> None:
+    """Held, logged as an error, nothing skipped; it recovers by itself when there is memory again."""
+    with server_of_each_kind.client() as admin, under_load(server_of_each_kind, told) as (database, load):
+        admin.config_set("maxmemory", "1")
+        assert told.wait_for(AWAY, "raise maxmemory")[0] == "error"
+        load.go_on()
+        assert "raise maxmemory" in (database.stats().reason or "")
+        admin.config_set("maxmemory", "0")
+        told.wait_for(BACK)
+
+
+def test_row_10_misconf_is_an_alarm_until_the_server_can_persist(server_of_each_kind: RedisServer, told: Told) -> None:
+    """A server whose snapshots fail takes no writes: held, logged as an error."""
+    server = server_of_each_kind
+    with server.client() as admin, under_load(server, told) as (database, load):
+        obstacle = server.directory / "dump.rdb" / "full"
+        obstacle.parent.mkdir()  # a directory where the snapshot should be
+        obstacle.touch()
+        admin.config_set("save", "3600 1")
+        admin.bgsave()
+        assert told.wait_for(AWAY, "can not persist to its disk")[0] == "error"
+        load.go_on()
+        assert database.stats().health == "degraded"
+        obstacle.unlink()
+        obstacle.parent.rmdir()
+        admin.bgsave()
+        told.wait_for(BACK)
+
+
+def as_documented(password: str) -> list[str]:
+    """What docs/redis-layout.md says that a writer needs."""
+    shown = re.search(r"```acl\nACL SETUSER node (.*?)```", LAYOUT.read_text("utf-8"), re.DOTALL)
+    assert shown is not None
+    return shown[1].replace("PASSWORD", password).split()
+
+
+def test_row_11_noperm_is_an_alarm_until_the_permission_is_back(server_of_each_kind: RedisServer, told: Told) -> None:
+    """Held, logged as an error; the permissions of the documentation are all that it takes."""
+    server = server_of_each_kind
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "node", *as_documented("pw"))
+        with under_load(server, told, url=server.url.replace("unix://", "unix://node:pw@")) as (database, load):
+            database.sync()
+            admin.execute_command("ACL", "SETUSER", "node", "-evalsha")
+            assert told.wait_for(AWAY, "lacks a permission")[0] == "error"
+            load.go_on()
+            admin.execute_command("ACL", "SETUSER", "node", "+evalsha")
+            told.wait_for(BACK)
+
+
+def test_row_11_wrongpass_is_an_alarm_until_the_password_is_the_right_one(
+    fresh_server: RedisServer, told: Told
+) -> None:
+    """At a new connection: held, logged as an error."""
+    url = fresh_server.url.replace("unix://", "unix://node:pw@")
+    with fresh_server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "node", *as_documented("pw"))
+        with under_load(fresh_server, told, url=url):
+            admin.execute_command("ACL", "SETUSER", "node", "resetpass", ">other")
+            admin.client_kill_filter(_type="normal", skipme=True)
+            assert told.wait_for(AWAY, "password is wrong")[0] == "error"
+            admin.execute_command("ACL", "SETUSER", "node", "resetpass", ">pw")
+            told.wait_for(BACK)
+
+
+def test_row_11_noauth_is_an_alarm_until_no_password_is_asked_for(server_of_each_kind: RedisServer, told: Told) -> None:
+    """A server that gets a password: the next connection is refused, held, logged as an error."""
+    server = server_of_each_kind
+    with server.client() as admin, under_load(server, told) as (_, load):
+        admin.config_set("requirepass", "new")
+        admin.client_kill_filter(_type="normal", skipme=True)
+        assert told.wait_for(AWAY, "wants a password")[0] == "error"
+        load.go_on()
+        admin.config_set("requirepass", "")
+        told.wait_for(BACK)
+
+
+# -- Row 13: a wrong key in the way ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [KEYS.log, KEYS.general, KEYS.lives, KEYS.positions, KEYS.positions_open, KEYS.position("P-9"), KEYS.actors],
+)
+def test_row_13_a_wrong_key_in_the_way_is_found_before_the_first_write(
+    name: str, server_of_each_kind: RedisServer, told: Told
+) -> None:
+    """Somebody put text where a stream, hash or set belongs. The batch has other commands before and behind the one
+    that meets it: none of them shows, and the error names the key and what it is."""
+    with server_of_each_kind.client() as admin, open_database(server_of_each_kind.url, logger=told) as database:
+        accepted = [call(database, number) for number in range(20)]
+        database.sync()
+        admin.delete(name)
+        admin.set(name, "x")
+        before = dump(admin)
+        database.add("before", b"1")
+        database._persister.accept("p", "P-9", c.WritePosition, ("P-9", 0, True, [b"fill"], b"basis"))
+        database.delete_actor(ComponentId("Actor-9"))
+        database.add("behind", b"1")
+        failed(database, told, Diverged, f"{re.escape(name)} is a string")
+        assert dump(admin) == before
+        assert database.close() == 4
+        assert accepted
+
+
+# -- Rows 14 and 15: it lost what it had confirmed --------------------------------------------------------------------
+
+
+def test_row_14_a_restart_that_lost_confirmed_entries_stops_the_writer(told: Told) -> None:
+    """The error says which positions."""
+    with RedisServer() as server, open_database(server.url, logger=told, linger_ms=0.0) as database:
+        call(database, 1)
+        saved = database.sync()
+        with server.client() as admin:
+            admin.save()
+        call(database, 2)
+        confirmed = database.sync()
+        server.restart()
+        call(database, 4)
+        failed(database, told, DataLoss, f"lost positions {saved + 1} to {confirmed}")
+
+
+# -- Rows 17 and 18: it is empty ---------------------------------------------------------------------------------------
+
+
+def _flushed(admin: Redis) -> None:
+    admin.flushall()
+
+
+def _expired(admin: Redis) -> None:
+    admin.pexpire(KEYS.writer, 1)
+    until(lambda: not admin.exists(KEYS.writer))
+
+
+def _evicted(admin: Redis) -> None:
+    """For real, by a policy that was set after the opening: a write makes the server look for room."""
+    admin.config_set("maxmemory-policy", "allkeys-random")
+    admin.config_set("maxmemory", "1")
+    with pytest.raises(OutOfMemoryError):
+        admin.set("more", "x")
+    admin.config_set("maxmemory", "0")
+    assert admin.dbsize() == 0
+
+
+@pytest.mark.parametrize("how", [_flushed, _expired, _evicted])
+def test_row_17_keys_that_vanish_behind_our_back_are_an_alarm(
+    how: Callable[[Redis], None], server_of_each_kind: RedisServer, told: Told
+) -> None:
+    """FLUSHALL, expiry, eviction: the next call raises and names the cause; nothing begins anew on the quiet."""
+    with server_of_each_kind.client() as admin, open_database(server_of_each_kind.url, logger=told) as database:
+        call(database, 1)
+        database.sync()
+        how(admin)
+        left = dump(admin)
+        for number in range(3):
+            call(database, number)
+        failed(database, told, Diverged, "the fence .* is gone: keys were deleted")
+        assert database.close() == 3
+        assert dump(admin) == left
+
+
+def test_row_17_a_log_that_vanishes_alone_is_an_alarm_too(server_of_each_kind: RedisServer, told: Told) -> None:
+    """The fence knows the last entry: a log without it is not written on."""
+    with server_of_each_kind.client() as admin, open_database(server_of_each_kind.url, logger=told) as database:
+        call(database, 1)
+        database.sync()
+        admin.unlink(KEYS.log)
+        left = dump(admin)
+        call(database, 2)
+        failed(database, told, Diverged, "the last entry of .* is 0-0 but the fence says")
+        assert dump(admin) == left
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-lru", "allkeys-random", "volatile-ttl"])
+def test_row_17_a_server_that_may_evict_is_refused(policy: str, fresh_server: RedisServer) -> None:
+    """Unless it is allowed. Nothing was written, and the log of a writer at work is not taken over."""
+    with fresh_server.client() as admin:
+        admin.config_set("maxmemory-policy", policy)
+        with nothing_left(), pytest.raises(ConfigError, match=f"may evict keys .maxmemory-policy {policy}"):
+            open_database(fresh_server.url)
+        assert dump(admin) == {}
+        until(lambda: not connections(admin))
+        with open_database(fresh_server.url, allow_eviction=True) as database:
+            call(database, 1)
+        assert len(written(fresh_server)) == 1
+
+
+def test_row_17_whoever_waits_is_told_when_the_writer_stops(
+    redis_server: RedisServer, redis_url: str, told: Told
+) -> None:
+    """A sync that waits raises at once, long before its timeout."""
+    caught: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            database.sync(PATIENCE_S)
+        except WriterFailed as error:
+            caught.append(error)
+
+    with FaultProxy(redis_server.socket_path) as proxy, open_database(proxy.url, logger=told) as database:
+        database.sync()
+        proxy.arm([Plan(Way.TO_SERVER, 0, Fault.LATE)])
+        call(database, 1)
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        until(lambda: proxy.happened == 1)
+        with redis_server.client() as admin:
+            admin.flushall()
+        proxy.release()
+        waiting.join(PATIENCE_S / 2)
+        assert [type(error.__cause__) for error in caught] == [Diverged]
+        failed(database, told, Diverged, "is gone")
+
+
+def test_row_18_a_server_that_comes_back_empty_is_an_alarm(told: Told) -> None:
+    """Without persistence a restart loses everything: an alarm, not a new log."""
+    with RedisServer() as server, open_database(server.url, logger=told) as database:
+        call(database, 1)
+        database.sync()
+        server.restart()
+        call(database, 2)
+        failed(database, told, Diverged, "the fence .* is gone")
+        with server.client() as admin:
+            assert dump(admin) == {}
+
+
+# -- Opening -----------------------------------------------------------------------------------------------------------
+
+
+def test_row_03_05_an_opening_without_a_server_is_raised_at_once(tmp_path: Path) -> None:
+    """A path without a server, a port without one: an error that names the trouble, in seconds, with nothing left."""
+    for url in (f"unix://{tmp_path}/none", "redis://127.0.0.1:1"):
+        began = time.monotonic()
+        with nothing_left(), pytest.raises(Retryable, match="can not be reached"):
+            open_database(url)
+        assert time.monotonic() - began < 5.0
+
+
+def test_row_03_an_opening_at_a_server_that_hangs_is_raised_in_time(fresh_server: RedisServer) -> None:
+    """It takes a few timeouts, not for ever; nothing is left of it."""
+    fresh_server.pause()
+    try:
+        began = time.monotonic()
+        with nothing_left(), pytest.raises(Retryable, match="can not be reached"):
+            open_database(fresh_server.url, timeout_s=0.1)
+        assert time.monotonic() - began < 5.0
+    finally:
+        fresh_server.resume()
+    with fresh_server.client() as admin:
+        until(lambda: not connections(admin))
+        assert dump(admin) == {}
+
+
+def _wrong_password(admin: Redis) -> None:
+    admin.config_set("requirepass", "other")
+
+
+def _no_memory(admin: Redis) -> None:
+    admin.config_set("maxmemory", "1")
+
+
+def _foreign_log(admin: Redis) -> None:
+    admin.set(KEYS.log, "x")
+
+
+def _foreign_schema(admin: Redis) -> None:
+    admin.set(KEYS.schema, "x")
+
+
+def _foreign_currencies(admin: Redis) -> None:
+    admin.set(KEYS.currencies, "x")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        (_wrong_password, Held),
+        (_no_memory, Held),
+        (_foreign_log, Diverged),
+        (_foreign_schema, StorageError),
+        (_foreign_currencies, StorageError),
+    ],
+)
+def test_row_09_11_13_an_opening_that_fails_leaves_nothing_behind(
+    trouble: Callable[[Redis], None], error: type[Exception], fresh_server: RedisServer
+) -> None:
+    """Whichever step is refused: the error is a storage error, and no thread and no connection is left."""
+    with fresh_server.client() as admin:
+        trouble(admin)
+        with nothing_left(), pytest.raises(error):
+            open_database(fresh_server.url)
+        until(lambda: not connections(admin))
