@@ -21,6 +21,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "backlog_count_max": (1, 100_000_000),
     "backlog_bytes_max": (1024, 1 << 40),
     "value_bytes_max": (1, 256 << 20),
+    "retained_bytes_max": (1024, 1 << 40),
 }
 
 
@@ -62,6 +63,8 @@ class CacheDatabaseConfig:
         Whether a load raises at a damaged record. If not, it leaves the object out, logs it, and notes it in `damaged`.
     allow_eviction : bool, default False
         Whether a server that may evict keys is accepted.
+    retained_bytes_max : int, default 32 MiB
+        Bytes of commands that were applied and are kept, in case the server is set back: written again then.
 
     Raises
     ------
@@ -85,6 +88,7 @@ class CacheDatabaseConfig:
     heartbeat_interval_s: float | None = None
     strict_loads: bool = True
     allow_eviction: bool = False
+    retained_bytes_max: int = 32 << 20
 
     def __post_init__(self) -> None:
         if self.url is not None and self.directory is not None:

@@ -121,7 +121,12 @@ class Diverged(Fatal):
 
 
 class DataLoss(Fatal):
-    """The log at the server ends before what it had confirmed."""
+    """The log at the server lost positions `first` to `last`, which it had confirmed, and nobody here retains them."""
+
+    def __init__(self, message: str, first: int, last: int) -> None:
+        super().__init__(message)
+        self.first = first
+        self.last = last
 
 
 class WriterFailed(EventStoreError):

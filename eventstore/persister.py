@@ -25,6 +25,7 @@ from eventstore.config import CacheDatabaseConfig, default_directory
 from eventstore.errors import BacklogFull, Closed, ConfigError, Refused, SyncTimeout, WriterFailed
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
+from eventstore.retained import MemoryWindow
 from eventstore.storage.appender import Accepted, Appender, Batch, Claim, Entry, claim
 from eventstore.storage.connect import connect, default_client_name, redact, server_facts
 from eventstore.storage.embedded import EmbeddedServer
@@ -135,6 +136,7 @@ class Persister:
             self._backlog,
             Appender(self._write_client, keys, claimed, self._quarantined),
             BatchFormer(config.batch_count_max, config.batch_bytes_max, config.linger_ms / 1000),
+            MemoryWindow(config.retained_bytes_max, claimed.position),
             self,
             claimed.position,
             name=f"eventstore-writer-{self._trader_id}",
@@ -383,7 +385,12 @@ class Persister:
         self._health, self._reason = "healthy", None
         self.say("info", "the server is back", attempts=attempts)
 
-    def _quarantined(self, operation: str, key: str, error: Exception) -> None:
+    def regressed(self, position: int, applied: int) -> None:
+        """See `workers.writer.Listener`."""
+        self._health, self._reason = "degraded", f"the log went back from position {applied} to {position}"
+        self.say("error", "the log went back: what is retained is written again", position=position, applied=applied)
+
+    def _quarantined(self, operation: str, key: str, error: BaseException) -> None:
         self._quarantines += 1
         self.say("critical", "a command could not be encoded", operation=operation, key=key, error=str(error))
 
@@ -391,6 +398,9 @@ class Persister:
         """See `workers.writer.Listener`."""
         self._health, self._reason = "failed", str(error)
         self.say("critical", "the writer has stopped", error=str(error), kind=type(error).__name__)
+
+    def ended(self, error: BaseException | None) -> None:
+        """See `workers.writer.Listener`."""
 
 
 def default_logger(trader_id: TraderId) -> Any:

@@ -11,14 +11,15 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, NoReturn, TypeVar, cast
 
 from workers.gate import Gate
+from workers.watermark import Mark
 
 T = TypeVar("T")
 
-OnFull = Literal["block", "raise"]
+OnFull = Literal["block", "raise", "spill"]
 
 
 class Full(Exception):
@@ -48,8 +49,9 @@ class Backlog(Generic[T]):
         Items that may wait.
     bytes_max : int
         Bytes that items put with `put_sized` may hold together. The others are bounded by `count_max` alone.
-    on_full : "block" or "raise"
-        Whether `put` waits for room, which is made when half is drained, or raises at once.
+    on_full : "block", "raise" or "spill"
+        Whether `put` waits for room, which is made when half is drained, or raises at once. A backlog that can keep
+        items elsewhere spills them there; this one raises.
     block_timeout_s : float
         How long `put` waits, in seconds. Once it has waited in vain, every other `put` is refused at once until half
         is drained.
@@ -151,6 +153,12 @@ class Backlog(Generic[T]):
                     self._bytes_put -= item.size
             return True
 
+    def mark(self) -> Mark:
+        """Put a mark behind everything that is in, and return it."""
+        mark = Mark()
+        self.put_always(cast(T, mark))
+        return mark
+
     def withdraw(self, item: T) -> None:
         """Take `item`, which was put with `put_always`, out again if it is still there."""
         self._take_back(item)
@@ -158,10 +166,7 @@ class Backlog(Generic[T]):
     def _make_room(self, size: int) -> None:
         if self._admitted(size):
             return
-        if self.on_full == "raise" or self._exhausted or threading.get_ident() == self._consumer:
-            self._refuse()
-        self.blocked += 1
-        self._wait_for_room(size)
+        self._wait_for_room(lambda: self._admitted(size))
 
     def _admitted(self, size: int) -> bool:
         """Count `size` in if it fits; return whether it does."""
@@ -173,22 +178,30 @@ class Backlog(Generic[T]):
             self._bytes_put += size
             return True
 
-    def _wait_for_room(self, size: int) -> None:
+    def _wait_for_room(self, admitted: Callable[[], bool]) -> None:
+        """Wait until `admitted` says yes, which is asked when there may be room; or raise `Full`."""
+        if self.on_full != "block" or self._exhausted or threading.get_ident() == self._consumer:
+            self._refuse()
+        self.blocked += 1
         deadline = time.monotonic() + self.block_timeout_s
         gate = Gate()
         self._gates[id(gate)] = gate  # before the look at the room, so that no opening is missed
         try:
             while True:
                 left = deadline - time.monotonic()
-                if (self._reason is not None or left <= 0 or self._half_drained()) and self._admitted(size):
+                if (self._reason is not None or left <= 0 or self._half_drained()) and admitted():
                     return
                 if left <= 0:
                     # Nobody else has to wait as long in vain: until there is room again, they are refused at once.
                     self._exhausted = True
                     self._refuse()
-                gate.wait(left)
+                gate.wait(self._waits_s(left))
         finally:
             del self._gates[id(gate)]
+
+    def _waits_s(self, left_s: float) -> float:
+        """How long a caller sleeps, of the time that it has left, before it looks again."""
+        return left_s
 
     def _fits(self, size: int) -> bool:
         # A single item over the bound is let in when nothing else is sized: its own size was checked by the caller.
@@ -197,7 +210,7 @@ class Backlog(Generic[T]):
     def _half_drained(self) -> bool:
         return len(self._queue) <= self.count_max // 2 and self.bytes <= self.bytes_max // 2
 
-    def _refuse(self) -> None:
+    def _refuse(self) -> NoReturn:
         self.refused += 1
         raise Full(
             f"{len(self._queue)} of {self.count_max} commands and {self.bytes} of {self.bytes_max} bytes are waiting"
@@ -240,7 +253,7 @@ class Backlog(Generic[T]):
     def wait(self) -> None:
         """Wait until there is something to take, or until woken. For the consuming thread."""
         self._attention = True
-        if not self._queue:
+        if not len(self):
             self._gate.wait()
         self._calm()
 
@@ -258,6 +271,10 @@ class Backlog(Generic[T]):
         self._attention = False
         if self._reason is not None:
             self._attention = True
+
+    def conclude(self) -> bool:
+        """Whether nothing will come any more, now that it is closed and empty. For the consuming thread."""
+        return not self._queue
 
     def _disown(self) -> None:
         # In a child after a fork: there is no consumer here, and whoever held a lock is not here to let it go.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
-Item = TypeVar("Item", contravariant=True)
+Item = TypeVar("Item")
+ItemIn = TypeVar("ItemIn", contravariant=True)
 Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
 
@@ -22,13 +24,18 @@ class Unavailable(Exception):
         self.held = held
 
 
-class Sink(Protocol[Item, Entry, Batch]):
-    """Takes batches, in order, and says of each when it is applied.
+class Regressed(Unavailable):
+    """The log does not end where this writer left it: it has to be asked where it ends, and told the rest again."""
 
-    Everything but `encode` may raise `Unavailable`; any other exception ends the writer.
-    """
 
-    def encode(self, item: Item) -> Entry:
+class Rejected(Unavailable):
+    """The batch was refused for what is in it, and nothing of it was applied: one of its entries can not be written."""
+
+
+class Packer(Protocol[ItemIn, Entry, Batch]):
+    """How items become entries, and entries batches. Pure: no I/O, and it waits for nothing."""
+
+    def encode(self, item: ItemIn) -> Entry:
         """Return `item` in the form in which it is sent; for what can not be encoded, an entry that says so."""
 
     def size(self, entry: Entry) -> int:
@@ -40,20 +47,56 @@ class Sink(Protocol[Item, Entry, Batch]):
     def seal(self, first_position: int, entries: list[Entry]) -> Batch:
         """Return `entries` as the batch that begins at `first_position`, ready to be sent any number of times."""
 
+    def quarantine(self, entry: Entry, cause: BaseException) -> Entry:
+        """Return what stands in the place of `entry`, which can not be written because of `cause`."""
+
+    def lost(self, first: int, last: int) -> Exception:
+        """The error for positions that are gone from the log and are not retained."""
+
+    def ahead(self, position: int, last: int) -> Exception:
+        """The error for a log that ends at `position`, behind `last`, the last one that was ever sent."""
+
+
+class Sink(Packer[ItemIn, Entry, Batch], Protocol[ItemIn, Entry, Batch]):
+    """Takes batches, in order, and says of each when it is applied.
+
+    `send`, `receive` and `rewind` may raise `Unavailable`; any other exception ends the writer.
+    """
+
     def send(self, batch: Batch) -> None:
         """Send `batch` without waiting for the outcome."""
 
     def receive(self, batch: Batch) -> None:
-        """Wait for the outcome of the oldest batch sent: returns when it is applied."""
+        """Wait for the outcome of the oldest batch sent: returns when it is applied.
+
+        May also raise `Regressed` or `Rejected`.
+        """
 
     def reset(self) -> None:
         """Forget what was sent and connect anew. Does not raise: the next `send` reports what is wrong."""
+
+    def rewind(self) -> int:
+        """Ask where the log ends, get ready to seal what comes behind that, and return the position."""
 
     def interrupt(self) -> None:
         """Make a `send` or `receive` that waits in the writer's thread raise soon. From any thread; does not raise."""
 
     def close(self) -> None:
         """Give up what is held. Does not raise."""
+
+
+class Retained(Protocol[Entry]):
+    """What was applied and is kept, in case the log loses it. For the writer's thread."""
+
+    @property
+    def first(self) -> int:
+        """The oldest position that is kept; one behind the last that was ever kept if there is none."""
+
+    def keep(self, last: int, entries: list[Entry]) -> None:
+        """Keep `entries`, of which the last has position `last`, and let go of what is over the bound."""
+
+    def since(self, position: int) -> Iterator[Entry]:
+        """Yield what is kept behind `position`, which is not before `first` - 1."""
 
 
 class Backoff:

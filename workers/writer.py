@@ -1,21 +1,20 @@
 """The writer: one thread that drains the backlog into a sink, batch by batch, and never skips.
 
-Up to `inflight_max` batches are on their way at once. A batch is done when the sink says that it is applied; until then
-it is kept and, after a failure, sent again as it was, with everything behind it.
+What it does next, `workers.delivery` decides; here it is done.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from workers.backlog import Backlog
 from workers.batch import BatchFormer
+from workers.delivery import Delivery, Do, Linger, Nap, Receive, Send
 from workers.gate import Gate
-from workers.sink import Backoff, Sink, Unavailable
+from workers.sink import Backoff, Retained, Sink, Unavailable
 from workers.watermark import Mark, Watermark
 
 Item = TypeVar("Item")
@@ -41,8 +40,14 @@ class Listener(Protocol):
     def recovered(self, attempts: int) -> None:
         """The sink is back after so many attempts."""
 
+    def regressed(self, position: int, applied: int) -> None:
+        """The log ended at `position` though `applied` was confirmed: what follows is written again."""
+
     def failed(self, error: BaseException) -> None:
-        """The writer has ended because of `error`."""
+        """The writer ends because of `error`. Nobody has been told yet."""
+
+    def ended(self, error: BaseException | None) -> None:
+        """The writer has ended, in order or because of `error`. Nothing more is accepted."""
 
 
 class Writer(Generic[Item, Entry, Batch]):
@@ -50,6 +55,8 @@ class Writer(Generic[Item, Entry, Batch]):
 
     Parameters
     ----------
+    retained : Retained
+        Keeps what was applied, in case the sink loses it.
     position : int
         The last position that is in the log already.
     last_words : callable, optional
@@ -61,6 +68,7 @@ class Writer(Generic[Item, Entry, Batch]):
         backlog: Backlog[Item | Mark],
         sink: Sink[Item, Entry, Batch],
         former: BatchFormer[Entry],
+        retained: Retained[Entry],
         listener: Listener,
         position: int,
         name: str,
@@ -72,21 +80,13 @@ class Writer(Generic[Item, Entry, Batch]):
         self.applied = Watermark(position)
         self.spoken = False
         """Whether the last words were said; they are the last entry then."""
-        self.batches = 0
-        """Batches that were applied."""
+        self._delivery: Delivery[Item, Entry, Batch] = Delivery(
+            sink, former, retained, position, inflight_max, backoff, backoff_held
+        )
         self._backlog = backlog
         self._sink = sink
-        self._former = former
         self._listener = listener
-        self._inflight_max = inflight_max
         self._last_words = last_words
-        self._backoff = backoff or Backoff(0.01, 2.0)
-        self._backoff_held = backoff_held or Backoff(0.5, 10.0)
-        self.taken = position
-        """The last position that was given to an entry."""
-        self._slice: deque[Item | Mark] = deque()  # taken from the backlog and not encoded yet
-        self._sealed = position  # the last position in a sealed batch
-        self._inflight: deque[tuple[Batch, int]] = deque()
         self._abandoned = False
         self._nap = Gate()  # opened to end a wait between two attempts
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -102,9 +102,19 @@ class Writer(Generic[Item, Entry, Batch]):
         return threading.current_thread() is self._thread
 
     @property
+    def taken(self) -> int:
+        """The last position that was given to an entry."""
+        return self._delivery.taken
+
+    @property
+    def batches(self) -> int:
+        """Batches that were applied."""
+        return self._delivery.batches
+
+    @property
     def in_doubt(self) -> int:
         """Entries that were taken from the backlog and are not confirmed."""
-        return self.taken - self.applied.position
+        return self._delivery.taken - self._delivery.applied
 
     def start(self) -> None:
         """Start the thread."""
@@ -122,6 +132,10 @@ class Writer(Generic[Item, Entry, Batch]):
         self._backlog.wake()
         self._sink.interrupt()
 
+    def unconfirmed(self) -> tuple[int, list[Entry]]:
+        """Return the entries that were taken and never confirmed, and the position of the first. Once it has ended."""
+        return self._delivery.unconfirmed()
+
     # -- On the thread -----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -131,129 +145,75 @@ class Writer(Generic[Item, Entry, Batch]):
         except BaseException as error:  # noqa: BLE001 - nothing may end the thread unseen
             end = error
         failed = not isinstance(end, Stopped)
+        if failed:
+            self._listener.failed(end)
         # In this order: whoever is refused finds the cause, and whoever waits is either told here or finds it too.
         self.applied.fail(end)
         self._backlog.close(f"the writer failed: {end}" if failed else str(end))
-        self._backlog.put_back(self._slice)
+        self._backlog.put_back(self._delivery.untaken())
         for item in self._backlog.waiting():
             if isinstance(item, Mark):
                 item.fail(end)
-        if failed:
-            self._listener.failed(end)
         self._sink.close()
+        self._listener.ended(end if failed else None)
 
     def _drain(self) -> None:
-        backlog, former = self._backlog, self._former
+        backlog, delivery = self._backlog, self._delivery
         turn_ends_s = 0.0
         while not self._abandoned:
-            self._slice.extend(backlog.take(SLICE))
-            if self._slice:
-                urgent = self._encode()
-                if urgent:
-                    self._send_formed()
-                now_s = time.monotonic()
+            now_s = time.monotonic()
+            do = delivery.next(now_s, backlog.closed is not None and not len(backlog))
+            if do is Do.TAKE:
                 if now_s >= turn_ends_s:
                     time.sleep(0)
                     turn_ends_s = now_s + TURN_S
-            elif self._inflight:
-                self._settle()
-            elif len(former):
-                left_s = former.due_in(time.monotonic())
-                if left_s <= 0 or backlog.closed:
-                    self._send_formed()
-                else:
-                    backlog.linger(left_s)
-            elif backlog.closed and not len(backlog):
-                if self._last_words is None:
-                    return
-                last_words, self._last_words = self._last_words, None
-                self.spoken = True
-                self._take(last_words(), time.monotonic())
-            else:
+                delivery.took(backlog.take(SLICE))
+            elif isinstance(do, Send | Receive) or do is Do.REWIND:
+                try:
+                    self._speak(do)
+                except Unavailable as error:
+                    nap = delivery.failed(error)
+                    self._listener.retrying(error, delivery.attempts, nap.wait_s, delivery.in_flight)
+            elif isinstance(do, Linger):
+                backlog.linger(do.left_s)
+            elif isinstance(do, Nap):
+                self._nap.wait(do.wait_s)
+            elif do is Do.RECONNECT:
+                self._sink.reset()
+            elif do is Do.WAIT:
                 backlog.wait()
-
-    def _encode(self) -> bool:
-        """Take the slice into the batch that is being formed; return whether somebody waits for it."""
-        urgent = False
-        items = self._slice
-        now_s = time.monotonic()
-        while items:
-            item = items[0]
-            if isinstance(item, Mark):
-                item.reach(self.taken)
-                urgent = True
-                items.popleft()
+            elif do is Do.CONCLUDE:
+                self._conclude()
             else:
-                full = self._take(item, now_s)
-                items.popleft()  # from here on it counts as taken
-                if full:
-                    self._send_formed()
-        return urgent
-
-    def _take(self, item: Item, now_s: float) -> bool:
-        """Take `item` into the batch that is being formed; return whether that has to be sent now."""
-        sink, former = self._sink, self._former
-        entry = sink.encode(item)
-        size = sink.size(entry)
-        alone = sink.alone(entry)
-        if alone or not former.fits(size):
-            self._send_formed()
-        self.taken += 1
-        return former.add(entry, size, now_s) or alone
-
-    def _send_formed(self) -> None:
-        if not len(self._former):
-            return
-        while len(self._inflight) >= self._inflight_max:
-            self._settle()
-            if self._abandoned:
                 return
-        entries = self._former.cut()
-        batch = self._sink.seal(self._sealed + 1, entries)
-        self._sealed += len(entries)
-        self._inflight.append((batch, self._sealed))
-        try:
-            self._sink.send(batch)
-        except Unavailable as error:
-            self._recover(error)
 
-    def _settle(self) -> None:
-        """Wait until the oldest batch in flight is applied."""
-        while self._inflight:
-            batch, last_position = self._inflight[0]
-            try:
-                self._sink.receive(batch)
-            except Unavailable as error:
-                self._recover(error)
-                if self._abandoned:
-                    return
-                continue
-            self._inflight.popleft()
-            self.batches += 1
-            self.applied.advance(last_position)
-            if self._backoff.attempts or self._backoff_held.attempts:
-                self._listener.recovered(self._backoff.attempts + self._backoff_held.attempts)
-                self._backoff.reset()
-                self._backoff_held.reset()
-            return
+    def _speak(self, do: Send[Batch] | Receive[Batch] | Do) -> None:
+        """Do what goes over the line."""
+        delivery = self._delivery
+        if isinstance(do, Send):
+            self._sink.send(do.batch)
+            delivery.sent()
+        elif isinstance(do, Receive):
+            self._sink.receive(do.batch)
+            failed = delivery.confirmed()
+            self.applied.advance(delivery.applied)
+            if failed:
+                self._listener.recovered(failed)
+        else:
+            position = self._sink.rewind()
+            applied = delivery.applied
+            if position < applied:
+                # Before anything else: whoever asks from now on has to wait until it is there again.
+                self.applied.retreat(position)
+                self._listener.regressed(position, applied)
+            delivery.rewound(position)
+            self.applied.advance(delivery.applied)
 
-    def _recover(self, error: Unavailable) -> None:
-        """Wait, connect anew and send everything in flight again, in order, until it could be sent."""
-        while not self._abandoned:
-            backoff = self._backoff_held if error.held else self._backoff
-            wait_s = backoff.next_s()
-            self._listener.retrying(error, backoff.attempts, wait_s, len(self._inflight))
-            self._nap.wait(wait_s)
-            if self._abandoned:
-                return
-            self._sink.reset()
-            try:
-                for batch, _ in self._inflight:
-                    self._sink.send(batch)
-            except Unavailable as again:
-                error = again
-                continue
-            return
+    def _conclude(self) -> None:
+        if not self._backlog.conclude():
+            return  # something came in before the door was shut
+        self.spoken = self._last_words is not None
+        self._delivery.said(None if self._last_words is None else self._last_words())
 
 
 Work = Writer[Any, Any, Any]

@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import socket
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgpack
 import redis
 
 from eventstore import commands as c
-from eventstore.errors import DataLoss, Diverged, Fenced, Held, Retryable, StorageError
+from eventstore.errors import DataLoss, Diverged, Fatal, Fenced, Held, Retryable, StorageError
 from eventstore.keys import Keys
 from eventstore.projections import project
 from eventstore.storage.connect import script
 from eventstore.storage.faults import classify, translated
-from workers.sink import Unavailable
+from workers.sink import Regressed, Rejected, Unavailable
 
 CHAIN_BYTES = 32
 GENESIS = bytes(CHAIN_BYTES)
@@ -39,6 +40,11 @@ class Entry(NamedTuple):
     command: c.Command
     payload: bytes
 
+    @classmethod
+    def of(cls, accepted_ns: int, command: c.Command) -> Entry:
+        """Return `command`, accepted at `accepted_ns` (UNIX nanoseconds), as an entry."""
+        return cls(accepted_ns // 1_000_000, command, c.encode(command))
+
 
 class Batch(NamedTuple):
     """Entries as the one request that appends them; sending it twice appends them once."""
@@ -57,12 +63,27 @@ class Claim:
     position: int
     chain: bytes
     last_ms: int
+    epoch_before: int
     owner_before: str
     claimed_before_ms: int | None
 
+    @classmethod
+    def of(cls, owner: str, reply: list[bytes]) -> Claim:
+        """Return what ``claim.lua`` answered to `owner`."""
+        return cls(
+            owner=owner,
+            epoch=int(reply[1]),
+            position=int(reply[2]),
+            chain=reply[3],
+            last_ms=int(reply[4].partition(b"-")[0]),
+            epoch_before=int(reply[5]),
+            owner_before=reply[6].decode(),
+            claimed_before_ms=int(reply[7]) if reply[7] else None,
+        )
 
-def claim(client: redis.Redis, keys: Keys, owner: str, now_ms: int) -> Claim:
-    """Become the writer of the log.
+
+def claim(client: redis.Redis, keys: Keys, owner: str, now_ms: int, epoch_given: int = 0) -> Claim:
+    """Become the writer of the log, in an epoch above all before it and above `epoch_given`.
 
     Raises
     ------
@@ -72,21 +93,15 @@ def claim(client: redis.Redis, keys: Keys, owner: str, now_ms: int) -> Claim:
         If the server can not be reached or refuses.
     """
     with translated("claim the log"):
-        reply: list[bytes] = client.eval(script("claim.lua").decode(), 2, keys.writer, keys.log, owner, now_ms, GENESIS)
+        reply: list[bytes] = client.eval(
+            script("claim.lua").decode(), 2, keys.writer, keys.log, owner, now_ms, GENESIS, epoch_given
+        )
     if reply[0] != b"claimed":
         raise Diverged(
             f"claim the log {keys.log}: {reply[1].decode()}. Nothing was written. Restore the server's data, or move "
             "what is left of this trader's keys away to begin a new log"
         )
-    return Claim(
-        owner=owner,
-        epoch=int(reply[1]),
-        position=int(reply[2]),
-        chain=reply[3],
-        last_ms=int(reply[4].partition(b"-")[0]),
-        owner_before=reply[5].decode(),
-        claimed_before_ms=int(reply[6]) if reply[6] else None,
-    )
+    return Claim.of(owner, reply)
 
 
 class Operations:
@@ -157,7 +172,7 @@ class Appender:
         self._client = client
         self._on_quarantine = on_quarantine
         self._keys = keys
-        self._epoch = claimed.epoch
+        self._claimed = claimed
         self._chain = claimed.chain
         self._last_ms = claimed.last_ms
         self._owner = claimed.owner.encode()
@@ -175,19 +190,25 @@ class Appender:
 
     # -- Encoding ----------------------------------------------------------------------------------------------
 
-    def encode(self, item: Accepted) -> Entry:
+    def encode(self, item: Accepted | Entry) -> Entry:
         """Make the command that `item` stands for. One that can not be made is quarantined by name, in its place."""
+        if item.__class__ is Entry:
+            return cast(Entry, item)  # it went through the journal
         operation, key, accepted_ns, make, arguments = item
-        command: c.Command
         try:
-            command = make(*arguments)
-            payload = c.encode(command)
+            return Entry.of(accepted_ns, make(*arguments))
         except Exception as error:  # noqa: BLE001 - whatever it is, the commands behind it must go on
-            reason = f"{type(error).__name__}: {error}"[:2000].encode(errors="replace").decode()
-            command = c.Quarantined(operation, key, reason)
-            self._on_quarantine(operation, key, error)
-            payload = c.encode(command)
-        return Entry(accepted_ns // 1_000_000, command, payload)
+            return self._quarantined(accepted_ns // 1_000_000, operation, key, error)
+
+    def quarantine(self, entry: Entry, cause: BaseException) -> Entry:
+        """Return what stands in the log in the place of `entry`, which the server refuses for what is in it."""
+        # Its second field says which aggregate it is about, whatever the kind.
+        return self._quarantined(entry.accepted_ms, type(entry.command).__name__, str(entry.command[0])[:200], cause)
+
+    def _quarantined(self, accepted_ms: int, operation: str, key: str, error: BaseException) -> Entry:
+        reason = f"{type(error).__name__}: {error}"[:2000].encode(errors="replace").decode()
+        self._on_quarantine(operation, key, error)
+        return Entry.of(accepted_ms * 1_000_000, c.Quarantined(operation, key, reason))
 
     def size(self, entry: Entry) -> int:
         return len(entry.payload)
@@ -244,7 +265,7 @@ class Appender:
             connection = self._connection or self._connect()
             connection.send_packed_command([batch.request], check_health=False)
         except (redis.RedisError, OSError) as error:
-            raise self._unavailable(error, batch) from error
+            raise self._unavailable(error, _named(self._keys, batch)) from error
 
     def receive(self, batch: Batch) -> None:
         connection = self._connection
@@ -253,33 +274,76 @@ class Appender:
                 raise redis.ConnectionError("the connection was closed")
             reply: Any = connection.read_response()
         except (redis.RedisError, OSError) as error:
-            raise self._unavailable(error, batch) from error
+            known = self._unavailable(error, _named(self._keys, batch))
+            if isinstance(known, Fatal) and isinstance(error, redis.ResponseError):
+                # The script checks and unpacks everything before its first write: nothing was written.
+                raise Rejected(known) from error
+            raise known from error
         status = reply[0]
         if status in (b"applied", b"duplicate"):
             return
-        where = f"append positions {batch.first} to {batch.last} to {self._keys.log}"
+        where = _named(self._keys, batch)
         if status == b"fenced":
             epoch, owner = int(reply[1]), reply[2].decode()
-            if epoch <= self._epoch:
-                raise DataLoss(
-                    f"{where}: the server's data are older than this writer: they are of epoch {epoch}, owner {owner}, "
-                    f"and this is epoch {self._epoch}, owner {self._owner.decode()}. It was set back, by a restore or "
-                    "a failover, and lost what was confirmed since. Stop this node, and find the newer data before "
-                    "anybody writes again"
-                )
-            raise Fenced(
-                f"{where}: epoch {self._epoch} was ended by epoch {epoch}, owner {owner}. "
-                "Stop this node: another one trades for this trader"
-            )
+            if epoch >= self._claimed.epoch:
+                raise self._fenced(where, epoch, owner)
+            raise Regressed(Retryable(f"{where}: the server's data are of epoch {epoch}, owner {owner}: it was set back"))
         if status == b"gap":
-            position = int(reply[1])
-            if position < batch.first - 1:
-                raise DataLoss(
-                    f"{where}: the server had confirmed position {batch.first - 1} but its log ends at {position}: it "
-                    f"lost positions {position + 1} to {batch.first - 1}. Check its persistence and failover settings"
-                )
-            raise Diverged(f"{where}: the log already ends at {position}, inside this batch")
+            raise Regressed(Retryable(f"{where}: the log ends at position {int(reply[1])}: the server was set back"))
         raise Diverged(f"{where}: {reply[1].decode()}. Nothing of the batch was written")
+
+    def rewind(self) -> int:
+        """Ask where the log ends, claim it again if the server lost the claim, and go on from there.
+
+        Raises
+        ------
+        Fenced
+            If another writer took over.
+        DataLoss
+            If the server lost what was there before this writer claimed it, and somebody else went on from there.
+        Diverged
+            If log and fence do not belong together.
+        """
+        claimed = self._claimed
+        where = f"go on with {self._keys.log}"
+        before = (str(claimed.epoch), str(claimed.epoch_before), claimed.owner_before, str(claimed.position))
+        try:
+            connection = self._connection or self._connect()
+            connection.send_command(
+                "EVAL", script("claim.lua"), 2, self._keys.writer, self._keys.log, claimed.owner,
+                time.time_ns() // 1_000_000, GENESIS, "0", *before,
+            )  # fmt: skip
+            reply: Any = connection.read_response()
+        except (redis.RedisError, OSError) as error:
+            raise self._unavailable(error, where) from error
+        if reply[0] == b"fenced":
+            raise self._fenced(where, int(reply[1]), reply[2].decode())
+        if reply[0] != b"claimed":
+            raise Diverged(f"{where}: {reply[1].decode()}")
+        now = Claim.of(claimed.owner, reply)
+        self._chain, self._last_ms = now.chain, now.last_ms
+        return now.position
+
+    def lost(self, first: int, last: int) -> DataLoss:
+        return DataLoss(
+            f"write to {self._keys.log}: the server had confirmed positions {first} to {last} and lost them, by a restore "
+            "or a failover, and they are not retained here any more. Stop this node, and find the newer data before "
+            "anybody writes again",
+            first,
+            last,
+        )
+
+    def ahead(self, position: int, last: int) -> Diverged:
+        return Diverged(
+            f"write to {self._keys.log}: the log ends at position {position}, but this writer never went beyond {last}: "
+            "somebody else wrote in its name"
+        )
+
+    def _fenced(self, where: str, epoch: int, owner: str) -> Fenced:
+        return Fenced(
+            f"{where}: epoch {self._claimed.epoch} was ended by epoch {epoch}, owner {owner}. "
+            "Stop this node: another one trades for this trader"
+        )
 
     def reset(self) -> None:
         connection, self._connection = self._connection, None
@@ -311,9 +375,13 @@ class Appender:
         self._connection = connection
         return connection
 
-    def _unavailable(self, error: Exception, batch: Batch) -> Exception:
-        known: StorageError = classify(error, f"append positions {batch.first} to {batch.last} to {self._keys.log}")
+    def _unavailable(self, error: Exception, operation: str) -> Exception:
+        known: StorageError = classify(error, operation)
         return Unavailable(known, held=isinstance(known, Held)) if isinstance(known, Held | Retryable) else known
+
+
+def _named(keys: Keys, batch: Batch) -> str:
+    return f"append positions {batch.first} to {batch.last} to {keys.log}"
 
 
 def _arguments(*values: bytes) -> bytes:

@@ -5,9 +5,19 @@
 -- ARGV[1]  owner: who claims it, as JSON text
 -- ARGV[2]  the time of the claim, UNIX milliseconds
 -- ARGV[3]  the chain head of an empty log
+-- ARGV[4]  an epoch that was given before, by a server that may have been set back since; 0 if none is known
+--
+-- To claim the log again after the server lost the claim, also
+-- ARGV[5]  the epoch that was claimed
+-- ARGV[6]  the epoch that it was claimed from
+-- ARGV[7]  the owner that it was claimed from
+-- ARGV[8]  the position at which it was claimed
 --
 -- Counts the epoch up, so every batch of an older writer is refused from now on, and answers
---   {'claimed', epoch, position, chain, id of the last entry, owner before or '', claim time of the owner before or ''}
+--   {'claimed', epoch, position, chain, id of the last entry, epoch before, owner before or '', claim time of the owner
+--    before or ''}
+-- To claim it again puts the claimed epoch back, if the fence is the one it was claimed from and nobody has written
+-- since; writes nothing if the claim stands. Otherwise it answers {'fenced', epoch, owner}.
 -- It writes nothing, and answers {'diverged', what is wrong}, when log and fence do not belong together: a log without a
 -- fence, a fence without its log, another last entry than the fence says, or a foreign type at one of the keys.
 
@@ -20,7 +30,11 @@ if log_kind ~= 'none' and log_kind ~= 'stream' then
   return {'diverged', KEYS[2] .. ' is a ' .. log_kind .. ', not a log'}
 end
 
+local again = ARGV[5]
 if kind == 'none' then
+  if again then
+    return {'diverged', 'the fence ' .. KEYS[1] .. ' is gone: keys were deleted, evicted or expired behind the writer\'s back'}
+  end
   if log_kind ~= 'none' then
     return {'diverged', 'there is a log at ' .. KEYS[2] .. ' but its fence ' .. KEYS[1] .. ' is gone'}
   end
@@ -45,6 +59,16 @@ if last_id ~= fence[4] then
     .. ' (position ' .. fence[2] .. '): the log was lost, cut or written by somebody else'}
 end
 
-local epoch = string.format('%.0f', tonumber(fence[1]) + 1)
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[1], 'claimed_ms', ARGV[2])
-return {'claimed', epoch, fence[2], fence[3], fence[4], fence[5], fence[6]}
+local epoch = string.format('%.0f', math.max(tonumber(fence[1]), tonumber(ARGV[4])) + 1)
+if again then
+  local stands = fence[1] == again and fence[5] == ARGV[1]
+  local lost = fence[1] == ARGV[6] and fence[5] == ARGV[7] and tonumber(fence[2]) <= tonumber(ARGV[8])
+  if not stands and not lost then
+    return {'fenced', fence[1], fence[5]}
+  end
+  epoch = again
+end
+if epoch ~= fence[1] then
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[1], 'claimed_ms', ARGV[2])
+end
+return {'claimed', epoch, fence[2], fence[3], fence[4], fence[1], fence[5], fence[6]}

@@ -14,6 +14,8 @@ from redis.retry import Retry
 from eventstore.errors import ConfigError
 from eventstore.storage.faults import translated
 
+_BULK_BYTES_MAX = 512 << 20
+
 SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -78,3 +80,12 @@ def server_facts(client: redis.Redis) -> Mapping[str, Any]:
     with translated("INFO"):
         facts: Mapping[str, Any] = client.info()
     return facts
+
+
+def bulk_bytes_max(client: redis.Redis) -> int:
+    """Return how many bytes the server takes as one argument; what it takes by default if it does not tell."""
+    try:
+        found = client.config_get("proto-max-bulk-len")
+    except redis.ResponseError:  # not everybody may ask
+        return _BULK_BYTES_MAX
+    return int(found.get("proto-max-bulk-len", _BULK_BYTES_MAX))

@@ -122,10 +122,13 @@ class Reader:
             members = cast(set[bytes], self._client.sdiff([key, without]))
         return {_text(key, member) for member in members}
 
-    def log(self, after: int = 0, count: int = 1000) -> Iterator[LogEntry]:
-        """Yield the entries of the log behind position `after`, `count` to a round trip."""
+    def log(self, after: int = 0, count: int = 1000, since_ms: int | None = None) -> Iterator[LogEntry]:
+        """Yield the entries of the log behind position `after`, `count` to a round trip.
+
+        `since_ms`, in UNIX milliseconds, leaves out what was accepted before, without reading it.
+        """
         # Positions rise with ids, so the first page is found from the start of the log only once.
-        low = "-"
+        low = "-" if since_ms is None else str(since_ms)
         while True:
             with translated(f"read {self._keys.log} from {low}"):
                 rows = cast(list[Any], self._client.xrange(self._keys.log, min=low, max="+", count=count))

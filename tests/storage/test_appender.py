@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from eventstore import commands as c
-from eventstore.errors import DataLoss, Diverged, Fenced, Held, StorageError
+from eventstore.errors import Diverged, Fenced, Held
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.appender import ARGUMENTS_MAX, Appender, Batch, Claim, claim
@@ -21,7 +21,7 @@ from eventstore.storage.connect import connect
 from tests.support.effort import effort
 from tests.support.logs import check_log, dump, folded, read_fence, read_log, views_of
 from tests.support.redis_server import RedisServer, server_binaries
-from workers.sink import Unavailable
+from workers.sink import Regressed, Rejected, Unavailable
 
 KEYS = Keys(TraderId("TRADER-001"))
 NOW_MS = 1_700_000_000_000
@@ -53,6 +53,11 @@ class Writing:
         batch = self.seal(*commands, at_ms=at_ms)
         self.send(batch)
         return batch
+
+    def rewind(self) -> int:
+        self.appender.reset()
+        self.position = self.appender.rewind()
+        return self.position
 
     def close(self) -> None:
         self.appender.close()
@@ -248,22 +253,35 @@ def test_a_batch_that_was_applied_before_the_fence_is_not_taken_as_done_by_the_o
         first.send(batch)
 
 
-def test_a_gap_is_refused_as_what_the_server_lost(first: Writing, client: Redis) -> None:
-    """A log that ends before what it had confirmed: the error says which positions are missing."""
+def test_a_batch_behind_a_gap_is_refused_and_the_writer_learns_where_the_log_ends(
+    first: Writing, client: Redis
+) -> None:
+    """A log that ends before the batch: nothing is applied, and what is missing can be sent again behind that end."""
     before = dump(client)
-    first.seal(c.Add("lost", b"1"), c.Add("lost", b"2"))
-    with pytest.raises(DataLoss, match=r"confirmed position 15 but its log ends at 13: it lost positions 14 to 15"):
+    missing = (c.Add("lost", b"1"), c.Add("lost", b"2"))
+    first.seal(*missing)
+    with pytest.raises(Regressed, match=r"positions 16 to 16 .*the log ends at position 13"):
         first.write(c.Add("a", b"2"))
     assert dump(client) == before
+    assert first.rewind() == 13
+    assert dump(client) == before
+    first.write(*missing)
+    first.write(c.Add("a", b"2"))
+    assert [line.command for line in check_log(client, KEYS)][13:] == [*missing, c.Add("a", b"2")]
 
 
-def test_a_log_that_ends_inside_the_batch_is_refused(first: Writing, client: Redis) -> None:
-    """Somebody with the same epoch wrote other batches: nothing is applied on top."""
+def test_a_batch_that_begins_before_the_end_of_the_log_is_refused_and_goes_on_from_there(
+    first: Writing, client: Redis
+) -> None:
+    """Batches of this writer can have been cut in another way: what is there already is not written again."""
     first.position -= 1
     before = dump(client)
-    with pytest.raises(Diverged, match="already ends at 13, inside this batch"):
+    with pytest.raises(Regressed, match="the log ends at position 13"):
         first.write(c.Add("a", b"2"), c.Add("a", b"3"))
     assert dump(client) == before
+    assert first.rewind() == 13
+    first.write(c.Add("a", b"3"))
+    assert len(check_log(client, KEYS)) == 14
 
 
 def test_another_batch_at_the_same_position_is_not_a_duplicate(first: Writing, client: Redis) -> None:
@@ -360,11 +378,13 @@ def test_what_was_done_behind_the_writers_back_stops_it_with_nothing_written(
 def test_a_foreign_type_at_the_fence_stops_writer_and_claim(
     kind: str, first: Writing, client: Redis, open_writer: Callable[..., Writing]
 ) -> None:
-    """Another type where the fence was: a storage error that is not retried, and nothing is written."""
+    """Another type where the fence was: nothing is written, and a look at where the log ends says what is wrong."""
     _foreign(KEYS.writer, kind)(client)
     before = dump(client)
-    with pytest.raises(StorageError, match="wrong kind of value"):
+    with pytest.raises(Rejected, match="wrong kind of value"):
         first.write(c.Add("a", b"2"))
+    with pytest.raises(Diverged, match=f"writer is a {kind}, not the fence of a log"):
+        first.rewind()
     with pytest.raises(Diverged, match=f"writer is a {kind}, not the fence of a log"):
         open_writer()
     assert dump(client) == before
@@ -393,29 +413,67 @@ def _set_back(client: Redis, saved: dict[bytes, bytes]) -> None:
         client.restore(name, 0, value)
 
 
-def test_a_server_that_was_set_back_to_an_earlier_writer_is_not_taken_for_a_newer_one(
+def test_a_server_that_lost_the_claim_gets_it_again(
     first: Writing, client: Redis, open_writer: Callable[..., Writing]
 ) -> None:
-    """The fence went back: what was confirmed is lost, and that is what the error says; nobody is accused."""
+    """The fence is that of the owner before, as it was when this writer took over: it takes over again, in its own
+    epoch, and the owner before stays shut out."""
     old = _saved(client)
     second = open_writer("second")
-    second.write(c.Opened(2, {}), c.Add("a", b"2"))
+    commands = (c.Opened(2, {}), c.Add("a", b"2"))
+    second.write(*commands)
     _set_back(client, old)
     before = dump(client)
-    with pytest.raises(DataLoss, match=r"positions 16 to 16 .* of epoch 1, owner .*first.* this is epoch 2.*second"):
+    with pytest.raises(Regressed, match=r"positions 16 to 16 .* of epoch 1, owner .*first.*set back"):
         second.write(c.Add("a", b"3"))
+    assert dump(client) == before
+    assert second.rewind() == 13
+    assert second.rewind() == 13, "asking twice is the same as once"
+    second.write(*commands, c.Add("a", b"3"))
+    assert len(check_log(client, KEYS)) == 16
+    with pytest.raises(Fenced):
+        first.write(c.Add("a", b"4"))
+
+
+def test_a_server_that_lost_the_claim_is_not_claimed_again_over_what_somebody_wrote_since(
+    first: Writing, client: Redis, open_writer: Callable[..., Writing]
+) -> None:
+    """The owner before was let in again by the loss, and went on: two histories are never merged."""
+    old = _saved(client)
+    second = open_writer("second")
+    second.write(c.Opened(2, {}))
+    _set_back(client, old)
+    first.write(c.Add("a", b"the first's"))
+    before = dump(client)
+    with pytest.raises(Fenced, match="first"):
+        second.rewind()
     assert dump(client) == before
 
 
-def test_a_server_that_was_set_back_within_an_epoch_raises_the_range_that_it_lost(
-    first: Writing, client: Redis
-) -> None:
-    """The same writer's own older state: the missing positions are named, nothing is written on top."""
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_fence_that_is_gone_is_not_made_anew(emptied: bool, first: Writing, client: Redis) -> None:
+    """A writer that finds nothing where its log was says so, and does not begin a new one."""
+    if emptied:
+        client.flushall()
+    else:
+        client.delete(KEYS.writer)
+    before = dump(client)
+    with pytest.raises(Diverged, match="is gone"):
+        first.rewind()
+    assert dump(client) == before
+
+
+def test_a_server_that_was_set_back_within_an_epoch_says_where_it_ends(first: Writing, client: Redis) -> None:
+    """The same writer's own older state: what is behind it can be written again."""
     old = _saved(client)
-    first.write(c.Add("a", b"2"), c.Add("a", b"3"))
+    lost = (c.Add("a", b"2"), c.Add("a", b"3"))
+    first.write(*lost)
     _set_back(client, old)
-    with pytest.raises(DataLoss, match="lost positions 14 to 15"):
+    with pytest.raises(Regressed, match="ends at position 13"):
         first.write(c.Add("a", b"4"))
+    assert first.rewind() == 13
+    first.write(*lost, c.Add("a", b"4"))
+    assert [line.command for line in check_log(client, KEYS)][13:] == [*lost, c.Add("a", b"4")]
 
 
 def test_an_epoch_that_was_claimed_twice_is_no_reason_to_take_anothers_batches_for_ones_own(
@@ -431,8 +489,10 @@ def test_an_epoch_that_was_claimed_twice_is_no_reason_to_take_anothers_batches_f
     assert third.claimed.epoch == second.claimed.epoch
     third.write(c.Opened(2, {}), *HISTORY)
     before = dump(client)
-    with pytest.raises(DataLoss, match="third"):
+    with pytest.raises(Fenced, match="third"):
         second.send(batch)
+    with pytest.raises(Fenced, match="third"):
+        second.rewind()
     assert dump(client) == before
 
 

@@ -7,7 +7,7 @@ nothing is random.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from workers.sink import Unavailable
@@ -18,6 +18,39 @@ RECEIVE = ("answered", "answer lost")
 
 class Gap(Exception):
     """A batch came that does not follow the last one."""
+
+
+class Lost(Exception):
+    """Positions are gone and not retained."""
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__(f"{first} to {last}")
+        self.first = first
+        self.last = last
+
+
+class Ahead(Exception):
+    """The log ends behind all that was ever sent."""
+
+
+class Keeping:
+    """Retains the last `count_max` entries."""
+
+    def __init__(self, count_max: int = 1 << 30, position: int = 0) -> None:
+        self.entries: deque[object] = deque(maxlen=count_max)
+        self.last = position
+
+    @property
+    def first(self) -> int:
+        return self.last + 1 - len(self.entries)
+
+    def keep(self, last: int, entries: list[object]) -> None:
+        assert last == self.last + len(entries), "something is kept twice, or not at all"
+        self.entries.extend(entries)
+        self.last = last
+
+    def since(self, position: int) -> Iterator[object]:
+        return iter(list(self.entries)[position + 1 - self.first :])
 
 
 class Batch(NamedTuple):
@@ -65,6 +98,18 @@ class ScriptedSink:
         batch = Batch(first_position, tuple(entries))
         self.sealed.append(batch)
         return batch
+
+    def quarantine(self, entry: object, cause: BaseException) -> object:
+        return f"instead of {entry}"
+
+    def lost(self, first: int, last: int) -> Exception:
+        return Lost(first, last)
+
+    def ahead(self, position: int, last: int) -> Exception:
+        return Ahead(f"{position} is behind {last}")
+
+    def rewind(self) -> int:
+        return len(self.log)
 
     def send(self, batch: Batch) -> None:
         action = self._next(SEND)

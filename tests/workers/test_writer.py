@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.scripted_sink import RECEIVE, SEND, Batch, ScriptedSink
+from tests.support.scripted_sink import RECEIVE, SEND, Batch, Keeping, ScriptedSink
 from workers.backlog import Backlog, Full, Shut
 from workers.batch import BatchFormer
 from workers.gate import Gate
@@ -27,6 +27,7 @@ class Heard:
         self.retries: list[tuple[bool, int, int]] = []
         self.recoveries: list[int] = []
         self.errors: list[BaseException] = []
+        self.regressions: list[tuple[int, int]] = []
         self.retried = threading.Event()
 
     def retrying(self, error: Unavailable, attempt: int, wait_s: float, waiting: int) -> None:
@@ -36,8 +37,14 @@ class Heard:
     def recovered(self, attempts: int) -> None:
         self.recoveries.append(attempts)
 
+    def regressed(self, position: int, applied: int) -> None:
+        self.regressions.append((position, applied))
+
     def failed(self, error: BaseException) -> None:
         self.errors.append(error)
+
+    def ended(self, error: BaseException | None) -> None:
+        assert [error] == (self.errors or [None])
 
 
 class Fixture:
@@ -60,6 +67,7 @@ class Fixture:
             self.backlog,
             sink,
             BatchFormer(count_max, bytes_max, linger_s),
+            Keeping(),
             self.heard,
             0,
             "writer",
