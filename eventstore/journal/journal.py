@@ -17,17 +17,17 @@ from eventstore.errors import JournalError, JournalFull
 from eventstore.journal import files
 from eventstore.journal.header import HEADER_BYTES, OWNERS_MAX, Header
 from eventstore.journal.keeper import Keeper
+from eventstore.journal.opening import closed, cut, inspected, remove_useless, tidy
 from eventstore.journal.reader import Extent, Reader
-from eventstore.journal.record import HEAD_BYTES, PAYLOAD_BYTES_MAX, WHOLE, record_bytes
-from eventstore.journal.scan import windows
-from eventstore.journal.segment import COMMIT, PACKERS, WORDS_MAX, Segment
-from eventstore.journal.survey import Found, Survey, Torn, check_owner, survey
+from eventstore.journal.record import HEAD_BYTES, PAYLOAD_BYTES_MAX, WHOLE, JournalRecord, pack_parts, record_bytes
+from eventstore.journal.segment import COMMIT, NOTHING, PACKERS, WORDS_MAX, Segment
+from eventstore.journal.survey import Survey, Torn
 
 Fsync = Literal["never", "interval", "always"]
 
 SEGMENT_BYTES_MIN: Final = 1 << 14
-_EVERY: Final = "always"
-_NEVER: Final = "never"
+EVERY: Final = "always"
+NEVER: Final = "never"
 
 Payload = bytes  # the class below has a property of that name
 
@@ -86,14 +86,14 @@ class Journal:
         self._turn = 0
         for each in held.found:
             if each.counted is not None:
-                self.segments[each.number] = _closed(each)
+                self.segments[each.number] = closed(each)
         last_number = max((each.number for each in held.found), default=0)
         self._numbers = itertools.count(last_number + 1)
         base = held.base
         after = base if held.last is None else held.last
         current = self.make_segment(after=after, base=base, opening=True)
         self._tail: Tail = self._start(current, base)
-        if fsync != _NEVER:
+        if fsync != NEVER:
             try:
                 current.sync()
             except BaseException:
@@ -156,11 +156,11 @@ class Journal:
         try:
             lock = files.Lock(home)
             try:
-                held = _inspected(home, trader_id, schema_version)
-                _tidy(held, durable=fsync != _NEVER)
+                held = inspected(home, trader_id, schema_version)
+                tidy(held, durable=fsync != NEVER)
                 journal = cls(home, lock, held, (trader_id, schema_version, owner), fsync, segment_bytes, bytes_max)
                 try:
-                    _remove_useless(held)
+                    remove_useless(held)
                     journal._keeper = Keeper(journal, fsync_interval_s if fsync == "interval" else None, on_trouble)
                     journal._keeper.start(f"eventstore-journal-{trader_id}")
                 except BaseException:
@@ -195,7 +195,7 @@ class Journal:
     @property
     def synced(self) -> int:
         """The last position that is known to be on the disk, with all before it; with fsync "never", `position`."""
-        return self._tail[2] if self.fsync == _NEVER else self._synced
+        return self._tail[2] if self.fsync == NEVER else self._synced
 
     @property
     def bytes(self) -> int:
@@ -252,19 +252,20 @@ class Journal:
             return self._append_with_care(accepted_ns, payload)
         position += 1
         moved = (segment, following, position)
+        mapped = segment.map
         try:
-            mapped = segment.map
             if self._turn is turn:
                 PACKERS[words](mapped, offset + 8, position, accepted_ns, payload)
-            crc = crc32(mapped[offset + 8 : following], segment.start ^ size)
             if self._turn is turn:
-                COMMIT(mapped, offset, size | WHOLE, crc)
+                crc = crc32(mapped[offset + 8 : following], segment.start ^ size)
+                if self._turn is turn:
+                    COMMIT(mapped, offset, size | WHOLE, crc)
             if self._turn is turn:
                 self._tail = moved
                 return position
         except BaseException:
             if self._tail is tail:
-                segment.erase(offset)
+                COMMIT(mapped, offset, 0, 0)
             raise
         return self.append(accepted_ns, payload)
 
@@ -274,7 +275,7 @@ class Journal:
         if size > PAYLOAD_BYTES_MAX:
             raise JournalFull(f"{self.directory}: a command of {size} bytes is more than a record can hold")
         wanted = record_bytes(size)
-        refusals = 0
+        refused: OSError | None = None
         while True:
             self._turn = turn = self._turn + 1
             if self._ended is not None:
@@ -285,53 +286,60 @@ class Journal:
             if segment.failed is not None or following > segment.room:
                 self._rotate(turn, tail, wanted)
                 continue
-            if self.fsync != _EVERY and segment.limit < segment.room and following > segment.limit:
-                # Half of it is used: time to have the next one made.
-                self._lift(segment)
-                self._wake()
+            if following > segment.half:
+                self._pass_half(segment)
             position += 1
             moved = (segment, following, position)
+            mapped = segment.map
+            commit, covered = pack_parts(segment.start, JournalRecord(position, accepted_ns, payload))
+            covered += NOTHING  # where the next commit word will be
+            place = slice(offset + 8, following + 8)
             try:
                 if self._turn is turn:
-                    segment.write(offset, position, accepted_ns, payload)
-                crc = segment.checksum(offset, size)
+                    mapped[place] = covered
                 if self._turn is turn:
-                    segment.commit(offset, size, crc)
-                if self.fsync == _EVERY and self._turn is turn:
+                    COMMIT(mapped, offset, *commit)
+                if self._turn is turn and self.fsync == EVERY:
                     try:
                         segment.sync()
                     except OSError as error:
-                        refusals += 1
                         segment.failed = str(error)
                         if self._turn is turn:
-                            segment.erase(offset)
+                            COMMIT(mapped, offset, 0, 0)
                         self._wake()
-                        if refusals > 1:
-                            raise JournalError(
-                                f"{segment.path}: the disk refused a command twice, {error}; it was not accepted"
-                            ) from error
-                        continue
+                        if refused is None:
+                            refused = error
+                            continue
+                        raise JournalError(
+                            f"{segment.path}: the disk refused a command twice, {error}; it was not accepted"
+                        ) from error
                 if self._turn is turn:
                     self._tail = moved
-                    if self.fsync == _EVERY:
+                    if self.fsync == EVERY:
                         segment.synced = position
                         self.advance_synced(position)
                     return position
             except BaseException:
                 if self._tail is tail:
-                    segment.erase(offset)
+                    COMMIT(mapped, offset, 0, 0)
                 raise
 
-    def _lift(self, segment: Segment) -> None:
-        segment.limit = segment.room
-        if segment.failed is not None or self._ended is not None:  # said by another thread just now
-            segment.limit = 0
+    def _pass_half(self, segment: Segment) -> None:
+        """Have the next segment made, once half of this one is used."""
+        if not segment.passed:
+            segment.passed = True
+            self._wake()
+        if self.fsync != EVERY:
+            segment.limit = segment.room
+            if segment.failed is not None or self._ended is not None:  # said by another thread just now
+                segment.limit = 0
 
     def _rotate(self, turn: int, tail: Tail, wanted: int) -> None:
         """Go on in a new segment, unless another call began inside of this one. Raises `JournalFull`."""
         segment, offset, position = tail
-        if self._turn is turn:
-            segment.erase(offset)  # of a record that was not finished: it would stand beside the one to come
+        mapped = segment.map
+        if offset <= segment.room and self._turn is turn:
+            COMMIT(mapped, offset, 0, 0)  # of a record that was not finished: it would stand beside the one to come
         written = position > segment.before
         goes_on = written and segment.failed is None
         # What was made ahead says that it goes on from the one before.
@@ -346,12 +354,13 @@ class Journal:
                 self.no_room = str(error)
                 self._wake()
                 raise JournalFull(f"{self.directory}: no room for another file: {error}") from error
-        segment.last, segment.end = position, offset
         adopted = False
         try:
             moved = self._start(following, position)
             if self._turn is turn:
                 adopted = True
+                segment.last = position
+                segment.end = offset
                 self.segments[following.number] = following
                 self._tail = moved
         finally:
@@ -362,7 +371,7 @@ class Journal:
     def _start(self, segment: Segment, position: int) -> Tail:
         """Let `segment` begin behind `position`; return the tail that it makes."""
         segment.before = segment.last = segment.synced = position
-        segment.limit = 0 if self.fsync == _EVERY else _soft(segment)
+        segment.limit = 0 if self.fsync == EVERY else segment.half
         return (segment, HEADER_BYTES, position)
 
     def _take_prepared(self, number: int, wanted: int | None) -> Segment | None:
@@ -479,7 +488,7 @@ class Journal:
         try:
             # Its header says that nothing beyond counts: with its name, everything is said. The rest is tidying.
             following = self.make_segment(after=after, base=position, opening=True)
-            if self.fsync != _NEVER:
+            if self.fsync != NEVER:
                 following.sync()
             self.segments[following.number] = following
             self._tail = self._start(following, position)
@@ -489,7 +498,7 @@ class Journal:
                     del self.segments[each.number]
                     each.discard()
                 elif each.last > position:
-                    _cut(each, position)
+                    cut(each, position)
         except OSError as error:
             raise JournalError(f"{self.directory}: what was set aside can not be dropped: {error}") from error
 
@@ -515,7 +524,8 @@ class Journal:
         if self._keeper is not None:
             self._keeper.stop()
         try:
-            segment.erase(offset)
+            if offset <= segment.room:
+                COMMIT(segment.map, offset, 0, 0)  # of a record that was not finished
             with contextlib.suppress(OSError):
                 # The rest of the file is zeros, and not worth its room.
                 if segment.failed is None:
@@ -536,75 +546,6 @@ class Journal:
         self._tail[0].limit = 0
         self._keeper = None
         self._lock.disown()
-
-
-def _soft(segment: Segment) -> int:
-    return HEADER_BYTES + (segment.room - HEADER_BYTES) // 2
-
-
-def _closed(found: Found) -> Segment:
-    counted = found.counted
-    assert counted is not None  # noqa: S101 - only those are asked for
-    segment = Segment(found.path, found.number, found.size, counted.first - 1, counted.first - 1)
-    segment.last = segment.synced = counted.last
-    segment.end = counted.end
-    return segment
-
-
-def _inspected(home: Path, trader_id: str, schema_version: int) -> Survey:
-    """Look at what is there. Raises what is wrong with it."""
-    for unfinished in home.glob(f"*{files.UNFINISHED}"):
-        unfinished.unlink()
-    held = survey(home)
-    check_owner(held.found, trader_id, schema_version)
-    if held.damages:
-        raise held.damages[0]
-    return held
-
-
-def _tidy(held: Survey, *, durable: bool) -> None:
-    """Cut what was not finished, and the room that was not used, from the ends of the files. Raises `OSError`."""
-    for each in held.found:
-        if each.counted is None:
-            continue
-        fd = os.open(each.path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            if each.size > each.scan.end and not each.scan.beyond:
-                os.ftruncate(fd, each.scan.end)
-                each.size = each.scan.end
-            if durable:
-                files.sync_file(fd)
-        finally:
-            os.close(fd)
-
-
-def _remove_useless(held: Survey) -> None:
-    """Delete the files in which nothing counts. What they say of owners and positions is said in the newest one."""
-    for each in held.found:
-        if each.counted is None:
-            if each.scan.damage is None or held.torn == (each.path, each.scan.damage.offset):
-                each.path.unlink()
-            else:
-                damaged = each.path.parent / files.DAMAGED
-                damaged.mkdir(mode=0o700, exist_ok=True)
-                each.path.rename(damaged / each.path.name)
-
-
-def _cut(segment: Segment, position: int) -> None:
-    """Cut the records above `position` from a closed segment. Raises `OSError`."""
-    fd = os.open(segment.path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        end = HEADER_BYTES
-        for found in windows(fd, HEADER_BYTES, segment.end, segment.start):
-            for record in found.records:
-                if record.position <= position:
-                    end += record_bytes(len(record.payload))
-        os.ftruncate(fd, end)
-        files.sync_file(fd)
-    finally:
-        os.close(fd)
-    segment.last = segment.synced = position
-    segment.end = segment.bytes = end
 
 
 _JOURNALS: weakref.WeakSet[Journal] = weakref.WeakSet()

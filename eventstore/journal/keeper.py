@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -50,29 +51,38 @@ class Keeper:
         self._report()
 
     def _run(self) -> None:
-        due_s = time.monotonic()
-        while not self._stopping:
-            self._gate.wait(self._wait_s(due_s))
+        due_s = retry_s = time.monotonic()
+        while True:
+            self._gate.wait(self._wait_s(due_s, retry_s))
             if self._stopping:
                 return
-            try:
-                self._trim()
-                self._prepare()
-                now_s = time.monotonic()
-                if self._interval_s is None or now_s >= due_s:
-                    self._sync()
-                    due_s = time.monotonic() + (self._interval_s or 0.0)
-                self._unkept = None
-            except Exception as error:  # noqa: BLE001 - it goes on with what it can do, and says what it can not
-                self._unkept = f"{type(error).__name__}: {error}"
-            if self._unkept is None and self._journal.no_room is None:
+            self._unkept = None
+            self._attempt(self._trim)
+            self._attempt(self._prepare)
+            now_s = time.monotonic()
+            if self._interval_s is None or now_s >= due_s:
+                self._attempt(self._sync)
+                due_s = time.monotonic() + (self._interval_s or 0.0)
+            if self._in_vain():
+                retry_s = time.monotonic() + self._backoff.next_s()
+            else:
                 self._backoff.reset()
             self._report()
 
-    def _wait_s(self, due_s: float) -> float | None:
-        if self._journal.no_room is not None or self._unkept is not None:
-            return self._backoff.next_s()
-        return None if self._interval_s is None else due_s - time.monotonic()
+    def _attempt(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - it goes on with what it can do, and says what it can not
+            self._unkept = f"{type(error).__name__}: {error}"
+
+    def _in_vain(self) -> bool:
+        return self._unkept is not None or self._journal.no_room is not None
+
+    def _wait_s(self, due_s: float, retry_s: float) -> float | None:
+        moments = [] if self._interval_s is None else [due_s]
+        if self._in_vain():
+            moments.append(retry_s)
+        return min(moments) - time.monotonic() if moments else None
 
     def _trim(self) -> None:
         """Delete the oldest files while they hold nothing that is needed. Raises `OSError`."""
@@ -91,14 +101,20 @@ class Keeper:
     def _prepare(self) -> None:
         """Have a segment ready when the one that is written is half used."""
         journal = self._journal
-        current, offset, position = journal.tail
+        current, _, position = journal.tail
         if journal.prepared:
             journal.no_room = None
             return
-        if journal.no_room is None and offset <= current.room // 2:
+        if journal.no_room is None and not current.passed:
             return
         try:
             segment = journal.make_segment(after=None, base=position)
+            if journal.fsync != "never":
+                try:
+                    segment.sync()
+                except OSError:
+                    segment.discard()
+                    raise
         except OSError as error:
             journal.no_room = str(error)
             return
@@ -109,13 +125,13 @@ class Keeper:
         """Bring what was appended to the disk, in order, and move the watermark as far as that is sure."""
         journal = self._journal
         current, _, position = journal.tail
-        never = journal.fsync == "never"
+        due = journal.fsync == "interval"  # with "always", the appending thread did it
         synced = journal.synced
         sure = True
         for segment in list(journal.segments.values()):
             is_current = segment is current
             last = position if is_current else segment.last
-            if segment.synced < last and segment.failed is None and not never:
+            if segment.synced < last and segment.failed is None and due:
                 try:
                     segment.sync()
                     segment.synced = last
@@ -132,7 +148,7 @@ class Keeper:
                 break
             if segment.fd >= 0:
                 segment.release()
-        if not never:
+        if due:
             journal.advance_synced(synced)
 
     def _report(self) -> None:
@@ -145,4 +161,5 @@ class Keeper:
                 reason = f"{segment.path} could not be synced: {segment.failed}"
         if reason != self._reported:
             self._reported = reason
-            self._on_trouble(reason)
+            with contextlib.suppress(Exception):
+                self._on_trouble(reason)

@@ -26,6 +26,8 @@ WHOLE: Final = 1 << 31
 PAYLOAD_BYTES_MAX: Final = WHOLE - 1
 
 _HEAD: Final = struct.Struct("<IIQQ")
+_COMMIT: Final = struct.Struct("<II")
+_NUMBERS: Final = struct.Struct("<QQ")
 _CRC_FROM: Final = 8  # offset in the record of the first byte under its checksum
 
 Ending = Literal["end", "more", "broken"]
@@ -63,11 +65,18 @@ def record_bytes(length: int) -> int:
     return HEAD_BYTES + (length + 7 & ~7)
 
 
+def pack_parts(start: int, record: JournalRecord) -> tuple[tuple[int, int], bytes]:
+    """Return the two numbers of the commit word of `record` in a segment of that start value, and all behind it."""
+    position, accepted_ns, payload = record
+    size = len(payload)
+    covered = b"".join((_NUMBERS.pack(position, accepted_ns), payload, bytes(-size % 8)))
+    return (size | WHOLE, crc32(covered, start ^ size)), covered
+
+
 def pack(start: int, record: JournalRecord) -> bytes:
     """Return `record` as it stands in a segment of that start value."""
-    position, accepted_ns, payload = record
-    covered = struct.pack("<QQ", position, accepted_ns) + payload + bytes(-len(payload) % 8)
-    return struct.pack("<II", len(payload) | WHOLE, crc32(covered, start ^ len(payload))) + covered
+    commit, covered = pack_parts(start, record)
+    return _COMMIT.pack(*commit) + covered
 
 
 def parse(data: bytes, start: int, expected: int | None, step: bool = True) -> Parsed:

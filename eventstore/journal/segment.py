@@ -8,11 +8,10 @@ import os
 import struct
 from pathlib import Path
 from typing import Final
-from zlib import crc32
 
 from eventstore.journal import files
 from eventstore.journal.header import HEADER_BYTES, Header, encode
-from eventstore.journal.record import HEAD_BYTES, WHOLE, start_value
+from eventstore.journal.record import start_value
 
 _PAGE: Final = mmap.PAGESIZE
 _WORD: Final = 8
@@ -22,6 +21,8 @@ _WORD: Final = 8
 WORDS_MAX: Final = 512
 PACKERS: Final = [struct.Struct(f"<QQ{_WORD * words + _WORD}s").pack_into for words in range(WORDS_MAX + 1)]
 COMMIT: Final = struct.Struct("<II").pack_into
+NOTHING: Final = bytes(_WORD)
+"""A commit word where no record is."""
 
 
 class Segment:
@@ -34,11 +35,13 @@ class Segment:
         "end",
         "failed",
         "fd",
+        "half",
         "last",
         "limit",
         "listed",
         "map",
         "number",
+        "passed",
         "path",
         "room",
         "start",
@@ -70,6 +73,10 @@ class Segment:
         self.fd = -1
         self.room = 0
         """The offset that no record reaches beyond."""
+        self.half = 0
+        """The offset where half of that is used."""
+        self.passed = False
+        """Whether it was passed."""
         self.limit = 0
         """The offset that no record reaches beyond without a closer look: `room`, or less while there is a reason."""
 
@@ -101,32 +108,8 @@ class Segment:
                 path.unlink(missing_ok=True)
             raise
         segment.room = size - _WORD
+        segment.half = (HEADER_BYTES + segment.room) // 2
         return segment
-
-    def write(self, offset: int, position: int, accepted_ns: int, payload: bytes) -> None:
-        """Write a record but for its commit word. The record has to fit."""
-        size = len(payload)
-        words = size + 7 >> 3
-        if words <= WORDS_MAX:
-            PACKERS[words](self.map, offset + _WORD, position, accepted_ns, payload)
-            return
-        begin = offset + HEAD_BYTES
-        PACKERS[0](self.map, offset + _WORD, position, accepted_ns, b"")
-        self.map[begin : begin + size] = payload
-        self.map[begin + size : begin + _WORD * words + _WORD] = bytes(-size % _WORD + _WORD)
-
-    def checksum(self, offset: int, size: int) -> int:
-        """The checksum of the record at `offset` with a payload of `size` bytes."""
-        return crc32(self.map[offset + _WORD : offset + HEAD_BYTES + (size + 7 & ~7)], self.start ^ size)
-
-    def commit(self, offset: int, size: int, crc: int) -> None:
-        """Write the commit word: from here on the record counts."""
-        COMMIT(self.map, offset, size | WHOLE, crc)
-
-    def erase(self, offset: int) -> None:
-        """Take the commit word at `offset` back."""
-        if offset <= self.room:
-            COMMIT(self.map, offset, 0, 0)
 
     def sync(self) -> None:
         """Wait until what was written before the call is on disk. Raises `OSError`: then never call it again."""
