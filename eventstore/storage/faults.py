@@ -17,6 +17,8 @@ _HELD: dict[str, str] = {
     "NOAUTH": "the server wants a password: put it in the URL",
     "NOPERM": "this user lacks a permission: see docs/redis-layout.md for the commands and keys that are used",
     "WRONGPASS": "the user name or password is wrong: correct it in the URL",
+    "NOAOF": "the append-only file is off: set appendonly yes at the server, or ask for another durability",
+    "NOWAITAOF": "the server does not know WAITAOF: use Redis 7.2, Valkey, or newer, or ask for another durability",
 }
 _RETRYABLE: dict[str, str] = {
     "LOADING": "the server is loading its data",
@@ -53,6 +55,10 @@ _BY_TEXT: tuple[tuple[str, str], ...] = (
     ("Script killed by user", "KILLED"),
     ("Authentication required", "NOAUTH"),
     ("must be called with the client already authenticated", "NOAUTH"),
+    ("WAITAOF cannot be used when numlocal is set but appendonly is disabled", "NOAOF"),
+    ("unknown command 'WAITAOF'", "NOWAITAOF"),
+    ("unknown command `WAITAOF`", "NOWAITAOF"),  # Redis 6.2
+    ("cannot be used with replica instances", "READONLY"),  # WAIT and WAITAOF
 )
 
 

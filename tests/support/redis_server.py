@@ -1,5 +1,7 @@
 """A real Redis server that a test starts, kills, freezes and starts again."""
 
+from __future__ import annotations
+
 import shutil
 import signal
 import socket
@@ -92,6 +94,26 @@ class RedisServer:
         """Let a frozen server go on."""
         self._running().send_signal(signal.SIGCONT)
 
+    def follow(self, primary: RedisServer) -> None:
+        """Become a replica of `primary`, which listens on TCP, and wait until all of its data are here."""
+        with self.client() as client:
+            client.replicaof("127.0.0.1", str(primary.port))
+            for _ in range(_STEPS_MAX):
+                facts = client.info("replication")
+                if facts["master_link_status"] == "up" and not facts["master_sync_in_progress"]:
+                    return
+                try:
+                    status = self._running().wait(_STEP_S)
+                except subprocess.TimeoutExpired:
+                    continue
+                raise AssertionError(f"{self.binary} exited with {status}: {self.log()[-2000:]}")
+        raise AssertionError(f"{self.binary} did not get its primary's data in time: {self.log()[-2000:]}")
+
+    def promote(self) -> None:
+        """Be a replica no more, as after a failover."""
+        with self.client() as client:
+            client.replicaof("NO", "ONE")
+
     def client(self, **options: object) -> Redis:
         """A client of this server that retries nothing. To be closed, or used in a with statement."""
         defaults = {"unix_socket_path": str(self.socket_path), "socket_timeout": 10.0, "retry": Retry(NoBackoff(), 0)}
@@ -138,6 +160,7 @@ class RedisServer:
             "save": "",
             "appendonly": "no",
             "maxmemory-policy": "noeviction",
+            "repl-diskless-sync-delay": "0",  # Replicas of a test come one by one.
             **self.config,
         }
         return [argument for name, value in config.items() for argument in (f"--{name}", value)]
