@@ -42,6 +42,12 @@ class Found:
         """The records that count, of those that nothing is broken before; `end` is then that of all of them."""
         return _cut(self.scan.stretch, self.limit)
 
+    @property
+    def stretches(self) -> list[Stretch]:
+        """All whole records that may count, with what is lost in between."""
+        cut = (_cut(stretch, self.limit) for stretch in self.scan.stretches)
+        return [stretch for stretch in cut if stretch]
+
     def records(self, stretch: Stretch) -> Iterator[JournalRecord]:
         """Read the records of `stretch`."""
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -98,8 +104,15 @@ def survey(directory: Path) -> Survey:
     OSError
         If one can not be read.
     """
-    found = [look(path, number) for number, path in files.segment_paths(directory).items()]
-    return judge(found)
+    found = []
+    # The newest first: then what another process appends or trims meanwhile looks like what is not there yet, or like
+    # what was gone before, and not like a gap.
+    for number, path in reversed(files.segment_paths(directory).items()):
+        try:
+            found.append(look(path, number))
+        except FileNotFoundError:
+            continue
+    return judge(found[::-1])
 
 
 def look(path: Path, number: int) -> Found:
