@@ -8,12 +8,14 @@ from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
 from eventstore.facade import CacheDatabase, Component
+from eventstore.health import Health
 from eventstore.persister import Stats
 
 __all__ = [
     "CacheDatabase",
     "CacheDatabaseConfig",
     "Component",
+    "Health",
     "MsgPackSerializer",
     "RedisCacheDatabase",
     "Serializer",

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from eventstore.durability import Durability
 from eventstore.errors import ConfigError
 from workers.backlog import OnFull
+
+Fsync = Literal["never", "interval", "always"]
 
 # name → (least, most): a setting outside is a slip of the pen, not a wish.
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -22,6 +26,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "backlog_bytes_max": (1024, 1 << 40),
     "value_bytes_max": (1, 256 << 20),
     "retained_bytes_max": (1024, 1 << 40),
+    "journal_fsync_interval_ms": (1, 60_000),
+    "journal_bytes_max": (1 << 15, 1 << 44),
+    "journal_segment_bytes": (1 << 14, 1 << 32),
 }
 
 
@@ -50,9 +57,10 @@ class CacheDatabaseConfig:
     backlog_count_max : int, default 500,000
         Commands that may wait to be written.
     backlog_bytes_max : int, default 256 MiB
-        Bytes that waiting values, component states and snapshots may hold together.
-    on_full : "block" or "raise", default "block"
-        What a call does when the backlog is full: wait up to `block_timeout_s`, or raise `BacklogFull` at once.
+        Bytes that waiting values, component states and snapshots may hold together; with a journal, all commands.
+    on_full : "block", "raise" or "spill", default "block"
+        What a call does when the backlog is full: wait up to `block_timeout_s`, raise `BacklogFull` at once, or leave
+        the command in the journal alone, from where it is read back. When that is full, too, "spill" raises.
     block_timeout_s : float, default 5.0
         See `on_full`.
     value_bytes_max : int, default 8 MiB
@@ -64,7 +72,27 @@ class CacheDatabaseConfig:
     allow_eviction : bool, default False
         Whether a server that may evict keys is accepted.
     retained_bytes_max : int, default 32 MiB
-        Bytes of commands that were applied and are kept, in case the server is set back: written again then.
+        Bytes of commands that were applied and are kept, in case the server is set back: written again then. With a
+        journal, in its files.
+    durability : str, default "applied"
+        When a command counts as durable: ``applied``, when the server has it; ``replicated(n)``, when `n` replicas have
+        it, too; ``aof(local, replicas)``, when it is on the disk of the server (`local` 1) and of so many replicas.
+    journal : str or Path, optional
+        Directory of the journal, on a local disk. What a call returned from is in it, and survives this process.
+    journal_fsync : "never", "interval" or "always", default "interval"
+        When the journal goes to the disk itself, so that it survives this host, too: when the system likes, every
+        `journal_fsync_interval_ms`, or before each call returns.
+    journal_fsync_interval_ms : float, default 100
+        See `journal_fsync`.
+    journal_bytes_max : int, default 4 GiB
+        Bytes of the journal's files together; at least twice `journal_segment_bytes`.
+    journal_segment_bytes : int, default 64 MiB
+        Bytes of one of them.
+    aside : str or Path, optional
+        Directory of the files for commands that can not be written any more, where there is no journal: when another
+        writer took over, the writer failed, or `close` had no time. None: ``aside`` in `default_directory`.
+    close_on_sigterm : bool, default True
+        Whether SIGTERM closes the database before it ends the process, where nobody else handles that signal.
 
     Raises
     ------
@@ -89,14 +117,32 @@ class CacheDatabaseConfig:
     strict_loads: bool = True
     allow_eviction: bool = False
     retained_bytes_max: int = 32 << 20
+    durability: str = "applied"
+    journal: str | Path | None = None
+    journal_fsync: Fsync = "interval"
+    journal_fsync_interval_ms: float = 100.0
+    journal_bytes_max: int = 4 << 30
+    journal_segment_bytes: int = 64 << 20
+    aside: str | Path | None = None
+    close_on_sigterm: bool = True
 
     def __post_init__(self) -> None:
         if self.url is not None and self.directory is not None:
             raise ConfigError("give either url or directory, not both: directory is for the embedded server")
-        if self.on_full not in ("block", "raise"):
-            raise ConfigError(f"on_full: expected 'block' or 'raise', got {self.on_full!r}")
+        if self.on_full not in ("block", "raise", "spill"):
+            raise ConfigError(f"on_full: expected 'block', 'raise' or 'spill', got {self.on_full!r}")
+        if self.on_full == "spill" and self.journal is None:
+            raise ConfigError("on_full: 'spill' needs a journal to spill to; give its directory as journal")
+        if self.journal_fsync not in ("never", "interval", "always"):
+            raise ConfigError(f"journal_fsync: expected 'never', 'interval' or 'always', got {self.journal_fsync!r}")
+        Durability.parse(self.durability)
         for name, (least, most) in _BOUNDS.items():
             self._check(name, getattr(self, name), least, most)
+        if 2 * self.journal_segment_bytes > self.journal_bytes_max:
+            raise ConfigError(
+                f"journal_segment_bytes: {self.journal_segment_bytes} is more than half of journal_bytes_max, "
+                f"{self.journal_bytes_max}: one file is written while the next one is made"
+            )
         if self.heartbeat_interval_s is not None:
             self._check("heartbeat_interval_s", self.heartbeat_interval_s, 0.01, 86_400)
 
@@ -113,6 +159,11 @@ class CacheDatabaseConfig:
         if isinstance(place, str) and "://" in place:
             return cls(url=place)
         return cls(directory=place)
+
+
+def aside_directory(config: CacheDatabaseConfig) -> Path:
+    """Where what can not be written is set aside if there is no journal."""
+    return default_directory() / "aside" if config.aside is None else Path(config.aside)
 
 
 def default_directory() -> Path:

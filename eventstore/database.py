@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
 from eventstore import commands as c
 from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.config import CacheDatabaseConfig
 from eventstore.errors import BacklogFull, Closed, DamagedRecord, Refused, UnknownId
+from eventstore.facade import Level
+from eventstore.health import Health
 from eventstore.intake import EPOCH, Intake, check
 from eventstore.loader import Loader, collector_paused
 from eventstore.model.accounts import Account
@@ -61,6 +64,9 @@ class RedisCacheDatabase(Intake):
         Default: ``MsgPackSerializer(timestamps_as_str=True)``.
     config : CacheDatabaseConfig, optional
         Default: the embedded server, in the default directory.
+    on_health : callable, optional
+        Called with the new `Health` whenever it changes, on the thread that noticed: it must return soon, and may not
+        wait for the database.
 
     Raises
     ------
@@ -70,6 +76,10 @@ class RedisCacheDatabase(Intake):
         If the server can not be reached, refuses, or holds a log that is not whole.
     ConfigError
         If the server may evict keys and that was not allowed.
+    DataLoss
+        If the server lost what it had confirmed, and the journal does not have it any more.
+    JournalError
+        If the journal can not be used, is damaged, or is somebody else's.
     EmbeddedServerError
         If the embedded server can not be started.
     """
@@ -80,6 +90,7 @@ class RedisCacheDatabase(Intake):
         logger: Any = None,
         serializer: Serializer | None = None,
         config: CacheDatabaseConfig | None = None,
+        on_health: Callable[[Health], object] | None = None,
     ) -> None:
         check("RedisCacheDatabase", "trader_id", trader_id, TraderId)
         if config is not None:
@@ -88,10 +99,12 @@ class RedisCacheDatabase(Intake):
             check("RedisCacheDatabase", "serializer", serializer, Serializer)
         if logger is not None and not callable(getattr(logger, "bind", None)):
             raise TypeError(f"RedisCacheDatabase: logger: expected a structlog logger, got {type(logger).__name__}")
+        if on_health is not None and not callable(on_health):
+            raise TypeError(f"RedisCacheDatabase: on_health: expected a callable, got {type(on_health).__name__}")
         config = config or CacheDatabaseConfig()
         log = logger.bind(trader_id=str(trader_id)) if logger is not None else default_logger(trader_id)
         self._serializer = serializer or MsgPackSerializer(timestamps_as_str=True)
-        super().__init__(trader_id, config, self._serializer, Persister(trader_id, config, log))
+        super().__init__(trader_id, config, self._serializer, Persister(trader_id, config, log, on_health))
         self._damaged: dict[tuple[str, str], DamagedRecord] = {}
         self._loader = Loader(
             self._persister.reader, self._keys, self._serializer, config.strict_loads, self._note_damage
@@ -105,10 +118,11 @@ class RedisCacheDatabase(Intake):
         except BaseException:
             self._persister.discard()
             raise
+        weakref.finalize(self, self._persister.orphan).atexit = False
         if self.config.heartbeat_interval_s is not None:
             self._heartbeat = Heartbeat(
                 self.config.heartbeat_interval_s,
-                self._beat,
+                _Beat(self),
                 name=f"eventstore-heartbeat-{trader_id}",
             )
             self._heartbeat.start()
@@ -135,30 +149,48 @@ class RedisCacheDatabase(Intake):
             self._heartbeat.stop(timeout_s)
         return self._persister.close(max(deadline - monotonic(), 0.0))
 
-    def _beat(self) -> None:
-        try:
-            self.heartbeat(datetime.now(UTC))
-        except BacklogFull as error:
-            # The next one may get through; a node that trades must not look dead for good.
-            self._persister.say("warning", "a heartbeat was not accepted", error=str(error))
-
     @property
     def damaged(self) -> list[DamagedRecord]:
         """What loads left out because it could not be read, if `strict_loads` is off; each record once."""
         return list(self._damaged.values())
 
-    def sync(self, timeout_s: float | None = None) -> int:
-        """Wait until what was accepted before the call is applied, and return its last position in the log.
+    def sync(self, timeout_s: float | None = None, level: Level = "applied") -> int:
+        """Wait until what was accepted before the call has come to `level`, and return its last position in the log.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            Seconds to wait. Default: `load_timeout_s`.
+        level : "accepted", "journaled", "applied" or "durable", default "applied"
+            How far: in the backlog, which it is; in the journal, and on the local disk unless `journal_fsync` is
+            "never"; in the log; as safe there as `durability` asks for.
 
         Raises
         ------
         SyncTimeout
-            If it takes longer than `timeout_s` seconds (default: `load_timeout_s`); it stays accepted.
+            If it takes longer; it stays accepted.
         WriterFailed
             If the writer has ended because of a fatal error.
+        Refused
+            If `level` is "journaled" and there is no journal, or on the writer's own thread.
         """
+        return self._persister.sync(*self._waiting_for(timeout_s, level))
+
+    async def synced(self, timeout_s: float | None = None, level: Level = "applied") -> int:
+        """As `sync`, for an asyncio task: the loop goes on meanwhile."""
+        return await self._persister.synced(*self._waiting_for(timeout_s, level))
+
+    def _waiting_for(self, timeout_s: float | None, level: Level) -> tuple[float, Level]:
         _check_timeout("sync", timeout_s)
-        return self._persister.sync(self.config.load_timeout_s if timeout_s is None else timeout_s)
+        check("sync", "level", level, str)
+        if level not in get_args(Level):
+            raise Refused(f"sync: level {level!r:.40} is none of {', '.join(get_args(Level))}")
+        return self.config.load_timeout_s if timeout_s is None else timeout_s, level
+
+    @property
+    def health(self) -> Health:
+        """How the database is. Reading it costs no I/O and waits for nobody."""
+        return self._persister.board.now
 
     def flush(self) -> None:
         """Delete everything of this trader, the log too, and wait until it is done.
@@ -378,6 +410,23 @@ class RedisCacheDatabase(Intake):
             self._persister.say(
                 "error", "left out a damaged record", key=damage.key, field=damage.field, reason=damage.reason
             )
+
+
+class _Beat:
+    """Writes a heartbeat, for as long as somebody has the database."""
+
+    def __init__(self, database: RedisCacheDatabase) -> None:
+        self._database = weakref.ref(database)
+
+    def __call__(self) -> None:
+        database = self._database()
+        if database is None:
+            raise ReferenceError("nobody has the database any more")
+        try:
+            database.heartbeat(datetime.now(UTC))
+        except BacklogFull as error:
+            # The next one may get through; a node that trades must not look dead for good.
+            database._persister.say("warning", "a heartbeat was not accepted", error=str(error))
 
 
 def _check_flag(operation: str, name: str, value: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
@@ -23,6 +23,9 @@ from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.model.values import Money
+
+Level = Literal["accepted", "journaled", "applied", "durable"]
+"""How far a command has come: in the backlog; in the journal; in the log; as safe there as was asked for."""
 
 
 @runtime_checkable
@@ -52,8 +55,8 @@ class CacheDatabase(ABC):
         """Write what was accepted, stop, and return how many commands were not written within `timeout_s` seconds."""
 
     @abstractmethod
-    def sync(self, timeout_s: float | None = None) -> int:
-        """Wait until what was accepted before the call is applied, and return its last position in the log."""
+    def sync(self, timeout_s: float | None = None, level: Level = "applied") -> int:
+        """Wait until what was accepted before the call has come to `level`; return its last position in the log."""
 
     @abstractmethod
     def flush(self) -> None:

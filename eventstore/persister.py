@@ -13,28 +13,51 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any, NoReturn
 
 import structlog
 
 from eventstore import commands as c
 from eventstore import schema
-from eventstore.config import CacheDatabaseConfig, default_directory
-from eventstore.errors import BacklogFull, Closed, ConfigError, Refused, SyncTimeout, WriterFailed
+from eventstore.aside import diverged_at, set_aside
+from eventstore.config import CacheDatabaseConfig, aside_directory, default_directory
+from eventstore.durability import Durability
+from eventstore.errors import (
+    BacklogFull,
+    Closed,
+    CodecError,
+    ConfigError,
+    JournalError,
+    Refused,
+    SyncTimeout,
+    WriterFailed,
+)
+from eventstore.facade import Level
+from eventstore.health import Health, HealthBoard
+from eventstore.journal import Journal, JournalRecord
+from eventstore.journaled import Journaled, JournaledBacklog
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
-from eventstore.retained import MemoryWindow
+from eventstore.recovery import Tail, tail
+from eventstore.retained import JournalWindow, MemoryWindow
 from eventstore.storage.appender import Accepted, Appender, Batch, Claim, Entry, claim
-from eventstore.storage.connect import connect, default_client_name, redact, server_facts
+from eventstore.storage.connect import bulk_bytes_max, connect, default_client_name, redact, server_facts
+from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import EmbeddedServer
 from eventstore.storage.faults import translated
-from eventstore.storage.reader import Reader
-from workers.backlog import Backlog, Full, Shut
+from eventstore.storage.reader import Fence, LogEntry, Reader
+from eventstore.termination import close_on_sigterm
+from workers.backlog import Backlog, Full, OnFull, Shut
 from workers.batch import BatchFormer
-from workers.sink import Unavailable
-from workers.watermark import Mark
+from workers.confirmer import Confirmer
+from workers.sink import Retained, Unavailable
+from workers.watermark import Mark, Watermark
 from workers.writer import Stopped, Writer
 
 READ_RETRIES = 3
@@ -44,19 +67,29 @@ READ_RETRIES = 3
 class Stats:
     """Where a writer stands. Reading it costs no I/O.
 
-    `waiting` commands are in the backlog, `in_doubt` ones were taken from it and are not confirmed yet; `quarantined`
-    ones could not be encoded, and are in the log by name only. `health` is healthy, degraded or failed.
+    `applied` and `durable` are positions of the log, and so are `accepted` and `journaled`, which only a journal knows:
+    without one they are None. `waiting` commands are in the backlog, `in_doubt` ones were taken from it and are not
+    confirmed yet; `spilled` ones were in the journal alone; `quarantined` ones could not be written, and are in the log
+    by name only. `retained_from` is the oldest position that could be written again. `set_back` says how often the
+    server was found to have lost what it had confirmed. `health` is healthy, degraded or failed.
     """
 
     epoch: int
+    accepted: int | None
+    journaled: int | None
     applied: int
+    durable: int
+    retained_from: int
     waiting: int
     in_doubt: int
     batches: int
     blocked: int
     refused: int
+    spilled: int
     retries: int
+    set_back: int
     quarantined: int
+    journal_bytes: int
     health: str
     reason: str | None
 
@@ -69,26 +102,41 @@ class Persister:
     StorageError
         If the server can not be reached or refuses.
     ConfigError
-        If the server may evict keys and that was not allowed.
+        If the server may evict keys and that was not allowed, or can not give the durability that is asked for.
+    JournalError
+        If the journal can not be used, is damaged, or is somebody else's.
     EmbeddedServerError
         If the embedded server can not be started.
     """
 
-    def __init__(self, trader_id: TraderId, config: CacheDatabaseConfig, logger: Any) -> None:
+    def __init__(
+        self,
+        trader_id: TraderId,
+        config: CacheDatabaseConfig,
+        logger: Any,
+        on_health: Callable[[Health], object] | None = None,
+    ) -> None:
         self.keys = Keys(trader_id)
         self.config = config
         self._trader_id = trader_id
         self._log = logger
+        self.board = HealthBoard(on_health, self._callback_failed)
         self._server: EmbeddedServer | None = None
         self._retries = 0
         self.log_failures = 0
         """Log lines that the logger did not take."""
-        self._health = "healthy"
-        self._reason: str | None = None
         self._quarantines = 0
+        self._set_back = 0
         self._closing = threading.Lock()  # held by whoever closes, and never let go
         self._not_written: int | None = None
+        self._orphaned = False
         self._pid = os.getpid()
+        self._instance = str(uuid.uuid4())
+        self._durability = Durability.parse(config.durability)
+        self._journal: Journal | None = None
+        self.journaled: Watermark | None = None
+        """How far the journal is on the disk; None if that is not waited for."""
+        self._confirmer: Confirmer | None = None
         url = config.url
         if url is None:
             self._server = EmbeddedServer.open(config.directory or default_directory())
@@ -96,71 +144,191 @@ class Persister:
         self.url = redact(url)
         self._read_client = connect(url, config.timeout_s, default_client_name(trader_id, "reader"), READ_RETRIES)
         self._write_client = connect(url, config.timeout_s, default_client_name(trader_id, "writer"))
+        self._probe_client = connect(url, patience_s(config.timeout_s), default_client_name(trader_id, "probe"))
         self.reader = Reader(self._read_client, self.keys)
-        self._backlog: Backlog[Accepted | Mark] = Backlog(
-            config.backlog_count_max, config.backlog_bytes_max, config.on_full, config.block_timeout_s
-        )
-        self.put = self._backlog.put
-        """The backlog's `put`, for the verbs that a node calls all the time."""
+        self.put: Callable[[Accepted], None]
+        """What the verbs that a node calls all the time put their calls into."""
+        self._backlog: Backlog[Any]
         try:
-            self._refuse_eviction()
+            self._check_server()
+            if config.journal is None:
+                self._backlog = Backlog(*self._bounds())
+                self.put = self._backlog.put
+                self._put_sized = self._backlog.put_sized
+            else:
+                self._journal = self._open_journal(Path(config.journal))
+                self.put = self._put_journaled
+                self._put_sized = self._put_journaled
         except BaseException:
             self._release()
             raise
 
-    def start(self) -> None:
-        """Claim the log and start the writer; from here on, whoever wrote to it before is refused.
+    def _bounds(self) -> tuple[int, int, OnFull, float]:
+        config = self.config
+        return config.backlog_count_max, config.backlog_bytes_max, config.on_full, config.block_timeout_s
 
-        Raises
-        ------
-        StorageError
-            If the server can not be reached or refuses, or the log is not whole. The log is as it was.
-        """
-        config, keys = self.config, self.keys
-        owner = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "instance": str(uuid.uuid4()),
-            "library": importlib.metadata.version("eventstore"),
-            "python": platform.python_version(),
-        }
-        with translated("publish the schema"):
-            pipeline = self._write_client.pipeline(transaction=False)
-            for field, fields in (schema.describe() | c.describe()).items():
-                pipeline.hsetnx(keys.schema, field, fields)
-            pipeline.execute()
-        claimed = claim(self._write_client, keys, json.dumps(owner), time.time_ns() // 1_000_000)
-        self.epoch = claimed.epoch
-        self._first_position = claimed.position
-        self._writer: Writer[Accepted, Entry, Batch] = Writer(
-            self._backlog,
-            Appender(self._write_client, keys, claimed, self._quarantined),
-            BatchFormer(config.batch_count_max, config.batch_bytes_max, config.linger_ms / 1000),
-            MemoryWindow(config.retained_bytes_max, claimed.position),
-            self,
-            claimed.position,
-            name=f"eventstore-writer-{self._trader_id}",
-            last_words=self._last_words,
-        )
-        self._report_claim(claimed)
-        self._backlog.put(self._opened(owner, claimed))
-        self._writer.start()
-        # A host that exits without closing still gets what it was promised.
-        atexit.register(self._close_at_exit)
-
-    def discard(self) -> None:
-        """Give up what was connected, where `start` was not called or failed."""
-        self._release()
-
-    def _refuse_eviction(self) -> None:
-        policy = str(server_facts(self._read_client).get("maxmemory_policy", "noeviction"))
+    def _check_server(self) -> None:
+        facts = server_facts(self._read_client)
+        policy = str(facts.get("maxmemory_policy", "noeviction"))
         if policy != "noeviction" and not self.config.allow_eviction:
             raise ConfigError(
                 f"the server at {self.url} may evict keys (maxmemory-policy {policy}): an evicted view is lost state. "
                 "Set maxmemory-policy noeviction there, or allow_eviction=True here"
             )
+        largest = max(self.config.batch_bytes_max, self.config.value_bytes_max)
+        if (limit := bulk_bytes_max(self._read_client)) < 2 * largest:
+            raise ConfigError(
+                f"the server at {self.url} takes at most {limit} bytes at once (proto-max-bulk-len), which is not "
+                f"twice the {largest} that batch_bytes_max and value_bytes_max allow: raise it there, or lower these"
+            )
+        check_supported(self._read_client, self._durability)
 
-    def _report_claim(self, claimed: Claim) -> None:
+    def _open_journal(self, directory: Path) -> Journal:
+        config = self.config
+        return Journal.open(
+            directory,
+            str(self._trader_id),
+            schema_version=c.VERSION,
+            owner=self._instance,
+            fsync=config.journal_fsync,
+            fsync_interval_s=config.journal_fsync_interval_ms / 1000,
+            segment_bytes=config.journal_segment_bytes,
+            bytes_max=config.journal_bytes_max,
+            on_trouble=self._journal_trouble,
+        )
+
+    def start(self) -> None:
+        """Claim the log and start the writer; from here on, whoever wrote to it before is refused.
+
+        What the journal has behind the end of the log is written first.
+
+        Raises
+        ------
+        DataLoss
+            If the log lost what it had confirmed, and the journal does not have it any more.
+        StorageError
+            If the server can not be reached or refuses, or the log is not whole. The log is as it was.
+        """
+        config = self.config
+        owner = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "instance": self._instance,
+            "library": importlib.metadata.version("eventstore"),
+            "python": platform.python_version(),
+        }
+        fence = self.reader.fence()
+        last = self.reader.last()
+        given = self._epoch_given(fence)
+        with translated("publish the schema"):
+            pipeline = self._write_client.pipeline(transaction=False)
+            for field, fields in (schema.describe() | c.describe()).items():
+                pipeline.hsetnx(self.keys.schema, field, fields)
+            pipeline.execute()
+        claimed = claim(self._write_client, self.keys, json.dumps(owner), time.time_ns() // 1_000_000, given)
+        self.epoch = claimed.epoch
+        self._first_position = claimed.position
+        rest = self._recover(claimed)
+        self._appender = Appender(self._write_client, self.keys, claimed, self._quarantined)
+        durable = Watermark() if self._durability.asks else None
+        retained: Retained[Entry]
+        if self._journal is None:
+            retained = MemoryWindow(config.retained_bytes_max, claimed.position)
+        else:
+            retained = JournalWindow(self._journal, config.retained_bytes_max, durable)
+        self._retained = retained
+        self._writer: Writer[Any, Entry, Batch] = Writer(
+            self._backlog,
+            self._appender,
+            BatchFormer(config.batch_count_max, config.batch_bytes_max, config.linger_ms / 1000),
+            retained,
+            self,
+            claimed.position,
+            name=f"eventstore-writer-{self._trader_id}",
+            last_words=self._last_words,
+        )
+        self.durable = self._writer.applied if durable is None else durable
+        if durable is not None:
+            probe = DurabilityProbe(self._probe_client, self.keys, claimed.epoch, claimed.owner, self._durability)
+            name = f"eventstore-confirmer-{self._trader_id}"
+            self._confirmer = Confirmer(self._writer.applied, durable, probe, self._Confirming(self), name)
+        self._report_claim(claimed, last, rest)
+        self.put(self._opened(owner, claimed, rest))
+        self._opened_at = self._journal.position if self._journal is not None else claimed.position + 1
+        self._writer.start()
+        if self._confirmer is not None:
+            self._confirmer.start()
+        # A host that exits without closing still gets what it was promised.
+        atexit.register(self.close_at_exit)
+        if config.close_on_sigterm:
+            close_on_sigterm(self)
+
+    def discard(self) -> None:
+        """Give up what was connected, where `start` was not called or failed."""
+        self._release()
+
+    # -- Opening -----------------------------------------------------------------------------------------------
+
+    def _epoch_given(self, fence: Fence | None) -> int:
+        """Return the highest epoch that the journal knows and the log may not; raise before anything is written."""
+        if self._journal is None:
+            return 0
+        position, owner = (0, "") if fence is None else (fence.position, fence.owner)
+        if self._tail(self._journal, position, owner).strange:
+            return 0
+        records = self._journal.read(position) if self._journal.position > position else iter(())
+        opened = [c.decode(record.payload) for record in records if record.payload.startswith(_OPENED)]
+        return max((command.epoch for command in opened if isinstance(command, c.Opened)), default=0)
+
+    def _tail(self, journal: Journal, position: int, owner: str) -> Tail:
+        return tail(self.keys.log, position, owner, journal.owners, journal.first, journal.position)
+
+    def _recover(self, claimed: Claim) -> Tail | None:
+        """Make the journal go on behind the log; return what of it is written again, or was set aside."""
+        if self._journal is None:
+            return None
+        journal = self._journal
+        rest = self._tail(journal, claimed.position, claimed.owner_before)
+        if rest.strange:
+            rest = self._set_aside_strange(journal, rest)
+        if claimed.position > journal.position:
+            journal.begin(claimed.position)
+        self._journaled = JournaledBacklog(journal, claimed.position, *self._bounds())
+        self._backlog = self._journaled
+        if self.config.journal_fsync != "never":
+            self.journaled = Watermark(journal.synced)
+            journal.on_synced = self.journaled.advance
+        if journal.torn is not None:
+            path, offset = journal.torn
+            self.say("warning", "dropped a torn record of the journal", path=str(path), offset=offset)
+        return rest
+
+    def _set_aside_strange(self, journal: Journal, rest: Tail) -> Tail:
+        """Take what somebody else's log does not have out of the journal; return that."""
+        oldest = next(journal.read(rest.first - 1), None)
+        if oldest is None:
+            return rest
+        log = self.reader.log(rest.first - 1, since_ms=oldest.accepted_ns // 1_000_000)
+        first = diverged_at(journal.read(rest.first - 1), log)
+        if first is None:
+            return Tail(rest.last + 1, rest.last, strange=True)
+        path = set_aside(journal.directory / "aside", self._trader_id, journal.owners[-2], journal.read(first - 1))
+        journal.discard_behind(first - 1)
+        self.say(
+            "error",
+            "set aside what the journal had and the log has not: another writer went on without it",
+            first=first,
+            last=rest.last,
+            path=str(path),
+        )
+        return Tail(first, rest.last, strange=True)
+
+    def _report_claim(self, claimed: Claim, last: LogEntry | None, rest: Tail | None) -> None:
+        if rest is not None and not rest.strange and rest.first <= rest.last:
+            if claimed.owner_before:
+                self.say("warning", "writing what the journal still has", first=rest.first, last=rest.last)
+            else:
+                self.say("error", "the log is gone: writing it anew from the journal", first=rest.first, last=rest.last)
         if claimed.owner_before:
             self.say(
                 "info",
@@ -169,17 +337,21 @@ class Persister:
                 epoch=claimed.epoch,
                 owner_before=claimed.owner_before,
                 claimed_before_ms=claimed.claimed_before_ms,
+                last_seen_ms=claimed.last_ms,
+                closed_well=_is_farewell(last),
             )
         else:
             self.say("info", "opened a new log", namespace=self.keys.namespace, epoch=claimed.epoch)
 
-    def _opened(self, owner: dict[str, Any], claimed: Claim) -> Accepted:
-        settings = {name: value for name, value in asdict(self.config).items() if name not in ("url", "directory")}
-        about = owner | {
-            "url": self.url,
-            "config": {name: value for name, value in settings.items() if value is not None},
-            "owner_before": claimed.owner_before,
+    def _opened(self, owner: dict[str, Any], claimed: Claim, rest: Tail | None) -> Accepted:
+        settings = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(self.config).items()
+            if name not in ("url", "directory") and value is not None
         }
+        about = owner | {"url": self.url, "config": settings, "owner_before": claimed.owner_before}
+        if rest is not None and rest.first <= rest.last:
+            about["set_aside" if rest.strange else "recovered"] = {"first": rest.first, "last": rest.last}
         return ("open", self.keys.namespace, time.time_ns(), c.Opened, (claimed.epoch, about))
 
     def _last_words(self) -> Accepted:
@@ -201,15 +373,33 @@ class Persister:
             If the database was closed.
         WriterFailed
             If the writer has ended because of a fatal error.
+        Refused
+            If there is a journal, and the command can not be stored.
+        JournalError
+            If the journal can not take it.
         """
         item: Accepted = (operation, key, time.time_ns(), make, arguments)
         try:
             if size:
-                self._backlog.put_sized(item, size)
+                self._put_sized(item, size)
             else:
-                self._backlog.put(item)
+                self.put(item)
         except (Full, Shut) as error:
             self.refuse(error, operation, key)
+
+    def _put_journaled(self, item: Accepted, size: int = 0) -> None:
+        """Encode `item` and put it in the journal, on the caller's thread."""
+        operation, key, accepted_ns, make, arguments = item
+        try:
+            entry = Entry.of(accepted_ns, make(*arguments))
+        except Exception as error:
+            raise Refused(
+                f"{operation} {key}: it can not be stored ({type(error).__name__}: {error}); nothing was accepted"
+            ) from error
+        try:
+            self._journaled.put_journaled(Journaled(accepted_ns, entry))
+        except JournalError as error:
+            raise JournalError(f"{operation} {key}: not accepted, {error}") from error
 
     def refuse(self, error: Full | Shut, operation: str, key: str) -> NoReturn:
         """Raise what a call gets that the backlog did not take. A `WriterFailed` has what ended the writer as cause."""
@@ -230,8 +420,8 @@ class Persister:
 
     # -- Waiting -----------------------------------------------------------------------------------------------
 
-    def sync(self, timeout_s: float) -> int:
-        """Wait until everything accepted before the call is applied; return the last position of it.
+    def sync(self, timeout_s: float, level: Level = "applied") -> int:
+        """Wait until everything accepted before the call has come to `level`; return the last position of it.
 
         Raises
         ------
@@ -242,21 +432,54 @@ class Persister:
         Closed
             If the database is closed, before or meanwhile.
         Refused
-            If it is called on the writer's own thread, as from a log handler: it would wait for itself.
+            If it is called on the writer's own thread, as from a log handler: it would wait for itself. If there is no
+            journal, and `level` is "journaled".
         """
-        writer = self._writer
+        self._check_wait(level)
+        deadline = time.monotonic() + timeout_s
+        mark: Mark = self._backlog.mark()
+        with self._waiting(mark):
+            if mark.wait(timeout_s):
+                watermark = self._watermark(level)
+                if watermark is None or watermark.wait_until(mark.position, deadline - time.monotonic()):
+                    return mark.position
+        raise self._too_late(timeout_s, level)
+
+    async def synced(self, timeout_s: float, level: Level = "applied") -> int:
+        """As `sync`, for an asyncio task."""
+        self._check_wait(level)
+        deadline = time.monotonic() + timeout_s
+        mark: Mark = self._backlog.mark()
+        with self._waiting(mark):
+            if await mark.awaited(timeout_s):
+                watermark = self._watermark(level)
+                if watermark is None or await watermark.reached(mark.position, deadline - time.monotonic()):
+                    return mark.position
+        raise self._too_late(timeout_s, level)
+
+    def _check_wait(self, level: Level) -> None:
         if self._pid != os.getpid():
             raise Closed(f"sync: this database was opened by process {self._pid}; open one of your own")
         self.refuse_to_wait_for_itself("sync")
-        deadline = time.monotonic() + timeout_s
-        mark = Mark()
-        self._backlog.put_always(mark)
+        if level == "journaled" and self._journal is None:
+            raise Refused('sync: there is no journal to wait for: open with journal=DIR, or wait for "applied"')
+
+    def _watermark(self, level: Level) -> Watermark | None:
+        """Return the watermark of `level`, or None if everything that is accepted has come to it."""
+        if level == "journaled":
+            return self.journaled
+        if level == "durable":
+            return self.durable
+        return self._writer.applied if level == "applied" else None
+
+    @contextmanager
+    def _waiting(self, mark: Mark) -> Iterator[None]:
+        """Take back `mark` if it was not reached, and say who waited in vain why."""
         try:
-            if writer.applied.failure is not None:
-                raise writer.applied.failure
-            known = mark.wait(timeout_s)
-            if known and writer.applied.wait_until(mark.position, deadline - time.monotonic()):
-                return mark.position
+            failure = self._writer.applied.failure
+            if failure is not None:
+                raise failure
+            yield
         except Stopped as stopped:
             raise Closed("sync: the database is closed; close() said how many commands were not written") from stopped
         except Exception as failure:
@@ -264,9 +487,11 @@ class Persister:
         finally:
             if not mark.known:
                 self._backlog.withdraw(mark)
-        raise SyncTimeout(
-            f"sync: not applied within {timeout_s} s: {len(self._backlog)} commands wait and {writer.in_doubt} are in "
-            f"doubt ({self._reason or 'the server is slow'}); they will be written, see the log"
+
+    def _too_late(self, timeout_s: float, level: Level) -> SyncTimeout:
+        return SyncTimeout(
+            f"sync: not {level} within {timeout_s} s: {len(self._backlog)} commands wait and {self._writer.in_doubt} "
+            f"are in doubt ({self.board.now.reason or 'the server is slow'}); they will be written, see the log"
         )
 
     def refuse_to_wait_for_itself(self, operation: str) -> None:
@@ -276,6 +501,8 @@ class Persister:
                 f"{operation}: called on the writer's own thread, as from a log handler; it would wait for itself"
             )
 
+    # -- The end -----------------------------------------------------------------------------------------------
+
     def refuse_more(self) -> None:
         """Take no more calls; what was accepted is still written. Raises as `refuse_to_wait_for_itself`."""
         self.refuse_to_wait_for_itself("close")
@@ -284,11 +511,14 @@ class Persister:
     def close(self, timeout_s: float) -> int:
         """Write what was accepted, end the writer, and return how many commands were not written.
 
-        A writer that is not done within `timeout_s` seconds is told to end at once; that takes a moment more.
+        What is not durable then, where more than being applied was asked for, is waited for, too. A writer that is not
+        done within `timeout_s` seconds is told to end at once; that takes a moment more. What is not written stays in
+        the journal and is written by the next one that opens it; or, without a journal, is set aside.
         """
         if self._pid != os.getpid():
             return 0
         writer = self._writer
+        deadline = time.monotonic() + timeout_s
         self.refuse_more()
         done = writer.join(timeout_s)
         if not self._closing.acquire(blocking=False):
@@ -298,6 +528,7 @@ class Persister:
             if not done:
                 writer.abandon()
                 writer.join(self.config.timeout_s)
+            self._end_confirming(max(deadline - time.monotonic(), 0.0))
             self._not_written = self._count_not_written()
             if self._not_written:
                 self.say(
@@ -306,34 +537,94 @@ class Persister:
                     not_written=self._not_written,
                     in_doubt=writer.in_doubt,
                     applied=writer.applied.position,
-                    reason=self._reason,
+                    reason=self.board.now.reason,
+                    kept=str(self.config.journal or self._set_aside()),
                 )
             else:
                 self.say("info", "closed", position=writer.applied.position, epoch=self.epoch)
             return self._not_written
         finally:
-            atexit.unregister(self._close_at_exit)
+            atexit.unregister(self.close_at_exit)
             self._release()
+
+    def _end_confirming(self, timeout_s: float) -> None:
+        if self._confirmer is None:
+            return
+        applied = self._writer.applied.position
+        try:
+            durable = self.durable.wait_until(applied, timeout_s)
+        except Exception:  # noqa: BLE001 - it has ended, and said why
+            durable = False
+        if not durable:
+            self.say(
+                "warning",
+                "closed before it was durable",
+                applied=applied,
+                durable=self.durable.position,
+                reason=self._confirmer.reason,
+            )
+        self._confirmer.stop(self.config.timeout_s)
 
     def _count_not_written(self) -> int:
         writer = self._writer
+        applied = writer.applied.position
+        # The entries that say hello and goodbye are nobody's commands.
+        if self._journal is not None:
+            return max(0, self._journaled.accepted - applied) - (self._opened_at > applied)
         waiting = sum(not isinstance(item, Mark) for item in self._backlog.waiting())
         in_doubt = writer.in_doubt
-        # The entries that say hello and goodbye are nobody's commands.
-        if writer.applied.position == self._first_position:
+        if applied < self._opened_at:
             waiting -= 1
         if in_doubt and writer.spoken:
             waiting -= 1
         return waiting + in_doubt
 
-    def _close_at_exit(self) -> None:
-        self.close(self.config.close_timeout_s)
+    def _set_aside(self) -> Path | None:
+        """Keep in a file what was accepted and is not written, where no journal has it; return the file."""
+        busy = self._writer.alive and not self._writer.is_current
+        if busy or self._journal is not None or not self._count_not_written():
+            return None
+        try:
+            return set_aside(aside_directory(self.config), self._trader_id, self._instance, self._unwritten())
+        except Exception as error:  # noqa: BLE001 - there is nothing else left to try
+            self.say("critical", "what is not written could not be set aside", error=str(error))
+            return None
+
+    def _unwritten(self) -> Iterator[JournalRecord]:
+        position, entries = self._writer.unconfirmed()
+        waiting = (self._appender.encode(item) for item in self._backlog.waiting() if not isinstance(item, Mark))
+        for number, entry in enumerate(chain(entries, waiting), position):
+            yield JournalRecord(number, entry.accepted_ms * 1_000_000, entry.payload)
+
+    def close_at_exit(self) -> None:
+        """Close, for the time that is configured; does not raise."""
+        try:
+            self.close(self.config.close_timeout_s)
+        except Exception as error:  # noqa: BLE001 - the process ends
+            self.say("error", "could not be closed", error=str(error))
+
+    def orphan(self) -> None:
+        """Nobody has the database any more, and nobody closed it: write what was accepted, and end. Does not wait."""
+        if self._pid != os.getpid() or self._backlog.closed is not None:
+            return
+        self._orphaned = True
+        self._backlog.close("the database was dropped without being closed")
+        self.say("warning", "the database was dropped without being closed: what was accepted is written")
+        warnings.warn(f"unclosed eventstore database of {self._trader_id}", ResourceWarning, stacklevel=2)
 
     def _release(self) -> None:
         self._read_client.close()
         self._write_client.close()
+        self._probe_client.close()
+        if self._journal is not None:
+            if hasattr(self, "_journaled"):
+                self._journaled.release()
+            else:
+                self._journal.close()
         if self._server is not None:
             self._server.close()
+
+    # -- How it stands -----------------------------------------------------------------------------------------
 
     @property
     def closed(self) -> bool:
@@ -343,22 +634,30 @@ class Persister:
 
     def stats(self) -> Stats:
         """Return where the writer stands."""
-        writer, backlog = self._writer, self._backlog
+        writer, backlog, journal = self._writer, self._backlog, self._journal
+        accepted = None if journal is None else self._journaled.accepted
         return Stats(
             epoch=self.epoch,
+            accepted=accepted,
+            journaled=accepted if self.journaled is None else self.journaled.position,
             applied=writer.applied.position,
+            durable=self.durable.position,
+            retained_from=self._retained.first,
             waiting=len(backlog),
             in_doubt=writer.in_doubt,
             batches=writer.batches,
             blocked=backlog.blocked,
             refused=backlog.refused,
+            spilled=0 if journal is None else self._journaled.spilled,
             retries=self._retries,
+            set_back=self._set_back,
             quarantined=self._quarantines,
-            health=self._health,
-            reason=self._reason,
+            journal_bytes=0 if journal is None else journal.bytes,
+            health=self.board.now.state,
+            reason=self.board.now.reason,
         )
 
-    # -- What the writer tells, on its thread --------------------------------------------------------------------
+    # -- What the writer and others tell, on their threads --------------------------------------------------------
 
     def say(self, level: str, event: str, **values: Any) -> None:
         """Log, if the logger takes it."""
@@ -367,10 +666,13 @@ class Persister:
         except Exception:  # noqa: BLE001 - a host's broken logger must not end the writer
             self.log_failures += 1
 
+    def _callback_failed(self, error: Exception) -> None:
+        self.say("error", "the health callback failed", error=str(error), kind=type(error).__name__)
+
     def retrying(self, error: Unavailable, attempt: int, wait_s: float, waiting: int) -> None:
         """See `workers.writer.Listener`."""
         self._retries += 1
-        self._health, self._reason = "degraded", str(error.cause)
+        self.board.trouble("server", str(error.cause))
         self.say(
             "error" if error.held else "warning",
             "the server is not available",
@@ -382,25 +684,79 @@ class Persister:
 
     def recovered(self, attempts: int) -> None:
         """See `workers.writer.Listener`."""
-        self._health, self._reason = "healthy", None
+        self.board.well("server")
         self.say("info", "the server is back", attempts=attempts)
+        if self._confirmer is not None:
+            self._confirmer.renew()  # it may be another one now
 
     def regressed(self, position: int, applied: int) -> None:
         """See `workers.writer.Listener`."""
-        self._health, self._reason = "degraded", f"the log went back from position {applied} to {position}"
+        self._set_back += 1
+        self.board.trouble("server", f"the log went back from position {applied} to {position}: it is written again")
         self.say("error", "the log went back: what is retained is written again", position=position, applied=applied)
+        if self._confirmer is not None:
+            self._confirmer.retreat(position)
 
     def _quarantined(self, operation: str, key: str, error: BaseException) -> None:
         self._quarantines += 1
-        self.say("critical", "a command could not be encoded", operation=operation, key=key, error=str(error))
+        self.say("critical", "a command could not be written", operation=operation, key=key, error=str(error))
 
     def failed(self, error: BaseException) -> None:
         """See `workers.writer.Listener`."""
-        self._health, self._reason = "failed", str(error)
-        self.say("critical", "the writer has stopped", error=str(error), kind=type(error).__name__)
+        self.board.fail(str(error))
 
     def ended(self, error: BaseException | None) -> None:
         """See `workers.writer.Listener`."""
+        if error is not None:
+            kept = self.config.journal or self._set_aside()
+            self.say(
+                "critical",
+                "the writer has stopped",
+                error=str(error),
+                kind=type(error).__name__,
+                kept=None if kept is None else str(kept),
+            )
+        if self._orphaned:
+            self._end_confirming(self.config.close_timeout_s)
+            atexit.unregister(self.close_at_exit)
+            self._release()
+
+    def _journal_trouble(self, reason: str | None) -> None:
+        if reason is None:
+            self.board.well("journal")
+            self.say("info", "the journal is well again")
+        else:
+            self.board.trouble("journal", f"the journal: {reason}")
+            self.say("error", "the journal has trouble", reason=reason)
+
+    class _Confirming:
+        """Tells the persister what the confirmer finds."""
+
+        def __init__(self, persister: Persister) -> None:
+            self._persister = persister
+
+        def short(self, reason: str, held: bool) -> None:
+            self._persister.board.trouble("durability", f"not as durable as asked for: {reason}")
+            self._persister.say("error" if held else "warning", "not as durable as asked for", reason=reason)
+
+        def met_again(self) -> None:
+            self._persister.board.well("durability")
+            self._persister.say("info", "as durable as asked for again")
+
+        def failed(self, error: BaseException) -> None:
+            self._persister.board.trouble("durability", f"durability is not known any more: {error}")
+            self._persister.say("critical", "durability is not known any more", error=str(error))
+
+
+_OPENED = c.encode(c.Opened(0, {}))[:2]
+"""How the payload of an `Opened` begins: with its number of fields, and its kind."""
+
+
+def _is_farewell(last: LogEntry | None) -> bool:
+    try:
+        return last is not None and isinstance(c.decode(last.payload), c.ClosedWell)
+    except CodecError:
+        return False
 
 
 def default_logger(trader_id: TraderId) -> Any:

@@ -1,4 +1,4 @@
-"""What was applied and is kept, in case the server loses it."""
+"""What was applied and is kept, in case the server loses it: in memory, or in the journal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 
 from eventstore import commands as c
+from eventstore.journal import Journal, JournalRecord
 from eventstore.storage.appender import Entry
+from workers.watermark import Watermark
 
 ENTRY_BYTES = 120
 """What an entry takes in memory besides its payload, about."""
@@ -39,3 +41,37 @@ class MemoryWindow:
         # Taken now: `keep` goes on while it is read.
         kept = list(self._kept)[position + 1 - self.first :]
         return (Entry(accepted_ms, c.decode(payload), payload) for accepted_ms, payload in kept)
+
+
+class JournalWindow:
+    """Lets the journal go once it is durable, but for the last `bytes_max` bytes."""
+
+    def __init__(self, journal: Journal, bytes_max: int, durable: Watermark | None) -> None:
+        self._journal = journal
+        self._bytes_max = bytes_max
+        self._durable = durable
+        self._bytes = 0
+        self._steps: deque[tuple[int, int]] = deque()  # of what is within `bytes_max`: last position, bytes
+
+    @property
+    def first(self) -> int:
+        return self._journal.first
+
+    def keep(self, last: int, entries: list[Entry]) -> None:
+        size = sum([len(entry.payload) for entry in entries])
+        self._steps.append((last, size))
+        self._bytes += size
+        done = 0
+        while self._bytes - self._steps[0][1] >= self._bytes_max:
+            done, size = self._steps.popleft()
+            self._bytes -= size
+        if done:
+            self._journal.trim(done if self._durable is None else min(done, self._durable.position))
+
+    def since(self, position: int) -> Iterator[Entry]:
+        return map(revived, self._journal.read(position))
+
+
+def revived(record: JournalRecord) -> Entry:
+    """Return the entry that `record` was written for."""
+    return Entry(record.accepted_ns // 1_000_000, c.decode(record.payload), record.payload)

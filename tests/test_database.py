@@ -491,7 +491,7 @@ def test_a_command_that_can_not_be_encoded_is_quarantined_by_name(redis_url: str
     assert isinstance(quarantined, c.Quarantined)
     assert (quarantined.operation, quarantined.key) == ("add_currency", "EUR")
     assert "no euros" in quarantined.error
-    assert ("critical", "a command could not be encoded") in [(level, event) for level, event, _ in logger.lines]
+    assert ("critical", "a command could not be written") in [(level, event) for level, event, _ in logger.lines]
 
 
 DAMAGE: dict[str, tuple[Callable[[], str], str, bytes]] = {

@@ -10,6 +10,7 @@ Item = TypeVar("Item")
 ItemIn = TypeVar("ItemIn", contravariant=True)
 Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
+BatchOut = TypeVar("BatchOut", covariant=True)
 
 
 class Unavailable(Exception):
@@ -32,7 +33,7 @@ class Rejected(Unavailable):
     """The batch was refused for what is in it, and nothing of it was applied: one of its entries can not be written."""
 
 
-class Packer(Protocol[ItemIn, Entry, Batch]):
+class Packer(Protocol[ItemIn, Entry, BatchOut]):
     """How items become entries, and entries batches. Pure: no I/O, and it waits for nothing."""
 
     def encode(self, item: ItemIn) -> Entry:
@@ -44,7 +45,7 @@ class Packer(Protocol[ItemIn, Entry, Batch]):
     def alone(self, entry: Entry) -> bool:
         """Whether `entry` has to be a batch of its own."""
 
-    def seal(self, first_position: int, entries: list[Entry]) -> Batch:
+    def seal(self, first_position: int, entries: list[Entry]) -> BatchOut:
         """Return `entries` as the batch that begins at `first_position`, ready to be sent any number of times."""
 
     def quarantine(self, entry: Entry, cause: BaseException) -> Entry:

@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgpack
 import redis
@@ -167,7 +167,7 @@ class Appender:
         client: redis.Redis,
         keys: Keys,
         claimed: Claim,
-        on_quarantine: Callable[[str, str, Exception], None] = lambda operation, key, error: None,
+        on_quarantine: Callable[[str, str, BaseException], None] = lambda operation, key, error: None,
     ) -> None:
         self._client = client
         self._on_quarantine = on_quarantine
@@ -192,8 +192,8 @@ class Appender:
 
     def encode(self, item: Accepted | Entry) -> Entry:
         """Make the command that `item` stands for. One that can not be made is quarantined by name, in its place."""
-        if item.__class__ is Entry:
-            return cast(Entry, item)  # it went through the journal
+        if isinstance(item, Entry):
+            return item  # it went through the journal
         operation, key, accepted_ns, make, arguments = item
         try:
             return Entry.of(accepted_ns, make(*arguments))
@@ -287,7 +287,7 @@ class Appender:
             epoch, owner = int(reply[1]), reply[2].decode()
             if epoch >= self._claimed.epoch:
                 raise self._fenced(where, epoch, owner)
-            raise Regressed(Retryable(f"{where}: the server's data are of epoch {epoch}, owner {owner}: it was set back"))
+            raise Regressed(Retryable(f"{where}: the server was set back to epoch {epoch}, owner {owner}"))
         if status == b"gap":
             raise Regressed(Retryable(f"{where}: the log ends at position {int(reply[1])}: the server was set back"))
         raise Diverged(f"{where}: {reply[1].decode()}. Nothing of the batch was written")
@@ -326,17 +326,17 @@ class Appender:
 
     def lost(self, first: int, last: int) -> DataLoss:
         return DataLoss(
-            f"write to {self._keys.log}: the server had confirmed positions {first} to {last} and lost them, by a restore "
-            "or a failover, and they are not retained here any more. Stop this node, and find the newer data before "
-            "anybody writes again",
+            f"write to {self._keys.log}: the server had confirmed positions {first} to {last} and lost them, by a "
+            "restore or a failover, and they are not retained here any more. Stop this node, and find the newer data "
+            "before anybody writes again",
             first,
             last,
         )
 
     def ahead(self, position: int, last: int) -> Diverged:
         return Diverged(
-            f"write to {self._keys.log}: the log ends at position {position}, but this writer never went beyond {last}: "
-            "somebody else wrote in its name"
+            f"write to {self._keys.log}: the log ends at position {position}, but this writer never went beyond "
+            f"{last}: somebody else wrote in its name"
         )
 
     def _fenced(self, where: str, epoch: int, owner: str) -> Fenced:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
@@ -85,7 +85,7 @@ def server_facts(client: redis.Redis) -> Mapping[str, Any]:
 def bulk_bytes_max(client: redis.Redis) -> int:
     """Return how many bytes the server takes as one argument; what it takes by default if it does not tell."""
     try:
-        found = client.config_get("proto-max-bulk-len")
+        found = cast(dict[str, str], client.config_get("proto-max-bulk-len"))
     except redis.ResponseError:  # not everybody may ask
         return _BULK_BYTES_MAX
     return int(found.get("proto-max-bulk-len", _BULK_BYTES_MAX))

@@ -1,0 +1,46 @@
+"""Commands that were accepted and can not be written any more: kept in a file, for people; never merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from urllib.parse import quote
+
+from eventstore import commands as c
+from eventstore.journal import JournalRecord, write_aside
+from eventstore.storage.reader import LogEntry
+
+
+def set_aside(directory: Path, trader_id: str, instance: str, records: Iterable[JournalRecord]) -> Path | None:
+    """Write `records` to a file of their own in `directory`, and return it; None if there are none."""
+    rest = iter(records)
+    first = next(rest, None)
+    if first is None:
+        return None
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / f"{quote(trader_id, safe=' ')}-{instance}-{first.position}.seg"
+    write_aside(path, trader_id, c.VERSION, instance, chain([first], rest))
+    return path
+
+
+def diverged_at(records: Iterator[JournalRecord], log: Iterator[LogEntry]) -> int | None:
+    """Return the position of the first of `records` that is not in `log`; None if all are.
+
+    Both rise by position, and begin alike: it is where somebody else went on.
+    """
+    for record in records:
+        entry = next((entry for entry in log if entry.position >= record.position), None)
+        if entry is None or entry.position != record.position or not _same(record.payload, entry.payload):
+            return record.position
+    return None
+
+
+def _same(accepted: bytes, written: bytes) -> bool:
+    if accepted == written:
+        return True
+    # A flush says what it deleted only once that is known; what could not be written is there by name.
+    command = c.decode(written)
+    return isinstance(command, c.Quarantined) or (
+        isinstance(command, c.Flushed) and isinstance(c.decode(accepted), c.Flushed)
+    )

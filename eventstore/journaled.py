@@ -1,0 +1,218 @@
+"""A backlog with a journal in front: what it takes is in the journal before the call returns."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, NoReturn
+
+from eventstore.errors import JournalError, JournalFull
+from eventstore.journal import Journal, JournalRecord
+from eventstore.retained import revived
+from eventstore.storage.appender import Accepted, Entry
+from workers.backlog import Backlog, Full, OnFull, Shut
+from workers.watermark import Mark
+
+POLL_S = 0.05
+"""How often a caller that waits looks whether the journal has room again."""
+
+
+class Journaled(NamedTuple):
+    """What a call puts in: when it was accepted (UNIX nanoseconds), and the entry, whose payload the journal gets."""
+
+    accepted_ns: int
+    entry: Entry
+
+
+class _Placed(NamedTuple):
+    """An entry in memory, and its position."""
+
+    position: int
+    entry: Entry
+
+
+class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
+    """Gives each entry its position, puts it in the journal, and then in memory.
+
+    The journal has everything, memory what fits: with `on_full` "spill" a call does not wait for room there. What is
+    not in memory when its turn comes is read back, and so is what the journal had before: the backlog begins behind
+    `position`.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        position: int,
+        count_max: int,
+        bytes_max: int,
+        on_full: OnFull = "block",
+        block_timeout_s: float = 5.0,
+    ) -> None:
+        super().__init__(count_max, bytes_max, on_full, block_timeout_s)
+        self.spilled = 0
+        """How many entries were put in the journal alone."""
+        self._journal = journal
+        self._taken = position  # the last position that was taken
+        self._placed: deque[_Placed | Mark] = deque()
+        self._records: Iterator[JournalRecord] = iter(())  # what is being read back
+        self._records_at = 0  # the position of the next of them
+        # Among callers only, so that nobody is overtaken. Reentrant: a signal handler or finalizer may put while its
+        # own thread is inside of `put_journaled`; its entry may then be in memory first, and `take` puts that right.
+        self._order = threading.RLock()
+        self._sealed = False
+
+    def __len__(self) -> int:
+        return self.accepted - self._taken
+
+    @property
+    def accepted(self) -> int:
+        """The position of the last entry that was accepted."""
+        return self._journal.position
+
+    # -- Putting ---------------------------------------------------------------------------------------------------
+
+    def put_journaled(self, item: Journaled) -> None:
+        """Append `item` to the journal and to what is to be written.
+
+        Raises
+        ------
+        Full
+            If there is no room, in memory or in the journal.
+        Shut
+            If it was closed.
+        JournalError
+            If the journal can not take it for another reason.
+        """
+        if not self._tried(item):
+            self._wait_for_room(lambda: self._tried(item))
+
+    def _tried(self, item: Journaled) -> bool:
+        """Put `item` in if there is room; return whether there was."""
+        size = len(item.entry.payload)
+        with self._order:
+            if self._reason is not None or self._sealed:
+                raise Shut(self._reason or "it is closed")
+            fits = len(self._placed) < self.count_max and (not self.bytes or self.bytes + size <= self.bytes_max)
+            if not fits and self.on_full != "spill":
+                return False
+            try:
+                position = self._journal.append(item.accepted_ns, item.entry.payload)
+            except JournalFull:
+                return False
+            # From here on it is accepted. An exception that a signal handler raises before it is in memory, too, leaves
+            # a gap there, and it is read back.
+            if fits:
+                self._bytes_put += size
+                self._placed.append(_Placed(position, item.entry))
+            else:
+                self.spilled += 1
+        if self._attention:
+            self.wake()
+        return True
+
+    def _waits_s(self, left_s: float) -> float:
+        return min(left_s, POLL_S)
+
+    def _half_drained(self) -> bool:
+        half = len(self._placed) <= self.count_max // 2 and self.bytes <= self.bytes_max // 2
+        return half and self._journal.no_room is None
+
+    def _refuse(self) -> NoReturn:
+        self.refused += 1
+        journal = self._journal
+        raise Full(
+            f"{len(self._placed)} of {self.count_max} commands and {self.bytes} of {self.bytes_max} bytes are waiting"
+            + ("" if journal.no_room is None else f", and the journal takes no more: {journal.no_room}")
+        )
+
+    def put_always(self, item: Accepted | Entry | Mark) -> None:
+        if not isinstance(item, Mark):
+            raise TypeError("an entry has to go through the journal")
+        self._placed.append(item)
+        self.wake()
+
+    def mark(self) -> Mark:
+        mark = Mark()
+        mark.reach(self.accepted)
+        self.put_always(mark)  # so that the batch goes at once
+        return mark
+
+    def withdraw(self, item: Accepted | Entry | Mark) -> None:
+        """Do nothing: its marks are known from the start, and what takes them sees that."""
+
+    # -- Taking ----------------------------------------------------------------------------------------------------
+
+    def take(self, count: int) -> list[Accepted | Entry | Mark]:
+        self._consumer = threading.get_ident()
+        placed = self._placed
+        taken: list[Accepted | Entry | Mark] = []
+        size = 0
+        for _ in range(count):
+            if not placed:
+                if self._journal.position > self._taken:
+                    self._read_back(taken, self._journal.position, count)
+                break
+            item = placed[0]
+            if isinstance(item, Mark):
+                taken.append(item)
+            elif item.position == self._taken + 1:
+                taken.append(item.entry)
+                self._taken = item.position
+                size += len(item.entry.payload)
+            elif item.position > self._taken:
+                self._read_back(taken, item.position - 1, count)
+                break
+            else:
+                size += len(item.entry.payload)  # it was read back before it was in memory
+            placed.popleft()
+        self._bytes_taken += size
+        if (self._gates or self._exhausted) and self._half_drained():
+            self._exhausted = False
+            self._open_gates()
+        return taken
+
+    def _read_back(self, taken: list[Accepted | Entry | Mark], until: int, count: int) -> None:
+        """Take up to position `until` from the journal."""
+        if self._records_at != self._taken + 1:
+            self._records = self._journal.read(self._taken)
+        while self._taken < until and len(taken) < count:
+            record = next(self._records, None)
+            if record is None:
+                raise JournalError(f"position {self._taken + 1} is not in the journal any more")
+            taken.append(revived(record))
+            self._taken = record.position
+        self._records_at = self._taken + 1
+
+    def put_back(self, items: Sequence[Accepted | Entry | Mark]) -> None:
+        # Entries are in the journal.
+        self._taken -= sum(isinstance(item, Entry) for item in items)
+        self._placed.extendleft(item for item in reversed(items) if isinstance(item, Mark))
+
+    def waiting(self) -> list[Accepted | Entry | Mark]:
+        """The marks that are in. Entries are in the journal."""
+        return [item for item in list(self._placed) if isinstance(item, Mark)]
+
+    # -- The end ---------------------------------------------------------------------------------------------------
+
+    def conclude(self) -> bool:
+        # Without waiting: who holds the lock may have been interrupted by a signal handler that waits for the consumer.
+        if not self._order.acquire(blocking=False):
+            return False
+        try:
+            if len(self):
+                return False
+            self._sealed = True
+        finally:
+            self._order.release()
+        return True
+
+    def release(self) -> None:
+        """Close the journal, once nothing is taken any more. What is not written stays in it."""
+        with self._order:
+            self._sealed = True
+            self._journal.close()
+
+    def _disown(self) -> None:
+        super()._disown()
+        self._order = threading.RLock()
