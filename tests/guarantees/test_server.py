@@ -218,19 +218,101 @@ def test_row_13_a_wrong_key_in_the_way_is_found_before_the_first_write(
 
 # -- Rows 14 and 15: it lost what it had confirmed --------------------------------------------------------------------
 
+WENT_BACK = "the log went back: what is retained is written again"
 
-def test_row_14_a_restart_that_lost_confirmed_entries_stops_the_writer(told: Told) -> None:
-    """The error says which positions."""
-    with RedisServer() as server, open_database(server.url, logger=told, linger_ms=0.0) as database:
+
+def test_row_14_what_a_restart_lost_is_written_again_at_the_same_positions(told: Told) -> None:
+    """A server comes back with the data of some moments ago, under load, again and again: what it had confirmed since
+    is written from the retained window, once and in order."""
+    with RedisServer() as server, under_load(server, told) as (database, load):
+        for _ in range(3):
+            told.forget()
+            with server.client() as admin:
+                admin.save()
+            load.go_on()
+            confirmed = database.sync()
+            server.restart()
+            level, values = told.wait_for(WENT_BACK)
+            assert level == "error"
+            assert values["position"] < confirmed <= values["applied"]
+            told.wait_for(BACK)
+            database.sync()
+            assert database.stats().health == "healthy"
+
+
+def test_row_14_what_the_window_does_not_reach_is_raised_with_its_exact_range(told: Told) -> None:
+    """A window of a thousand bytes, and a server that lost more: the error says which positions nobody has any more,
+    and nothing is written on top."""
+    with (
+        RedisServer() as server,
+        open_database(server.url, logger=told, linger_ms=0.0, retained_bytes_max=1024) as database,
+    ):
         call(database, 1)
         saved = database.sync()
         with server.client() as admin:
             admin.save()
-        call(database, 2)
+            for number in range(20):
+                database.add("key", b"%d" % number * 50)
+                confirmed = database.sync()
+            server.restart()
+        database.add("late", b"x")
+        failed(database, told, DataLoss, f"had confirmed positions {saved + 1} to [0-9]+ and lost them")
+        with pytest.raises(WriterFailed) as caught:
+            database.sync()
+        loss = caught.value.__cause__
+        assert isinstance(loss, DataLoss)
+        assert loss.first == saved + 1
+        assert saved + 1 < loss.last < confirmed  # the window has the rest
+        assert database.close() == 1
+
+
+def test_row_15_a_failover_that_lost_applied_writes_is_made_good(told: Told) -> None:
+    """A replica is promoted while the old primary still takes writes and confirms them; then that one dies. At the new
+    one the fence is behind: what was confirmed and lost is written there, at the same positions."""
+    with (
+        pair() as (primary, replica),
+        FaultProxy(primary.socket_path) as proxy,
+        replica.client() as new,
+        under_load(replica, told, proxy.url) as (database, load),
+    ):
+        new.replicaof("NO", "ONE")
+        load.go_on(500)
         confirmed = database.sync()
-        server.restart()
-        call(database, 4)
-        failed(database, told, DataLoss, f"lost positions {saved + 1} to {confirmed}")
+        proxy.point_at(replica.socket_path)
+        primary.kill()
+        level, values = told.wait_for(WENT_BACK)
+        assert level == "error"
+        assert values["position"] < confirmed <= values["applied"]
+        told.wait_for(BACK)
+        database.sync()
+        assert database.stats().health == "healthy"
+
+
+def test_row_15_a_failover_beyond_the_window_is_raised_with_its_exact_range(told: Told) -> None:
+    """The new primary lost the end of the epoch before, which only the process that wrote it had: exactly that is what
+    the error names, and nobody is accused of having taken over."""
+    with pair() as (primary, replica), FaultProxy(primary.socket_path) as proxy, replica.client() as new:
+        with open_database(proxy.url) as before:
+            before.add("key", b"1")
+            replicated = before.sync()
+            with primary.client() as old:
+                assert old.wait(1, 10_000) == 1
+            new.replicaof("NO", "ONE")
+            before.add("key", b"2")
+        with open_database(proxy.url, logger=told) as database:
+            claimed = database.sync() - 1  # behind the entry that opened it
+            database.add("key", b"3")
+            database.sync()
+            proxy.point_at(replica.socket_path)
+            primary.kill()
+            database.add("key", b"4")
+            failed(database, told, DataLoss, f"had confirmed positions {replicated + 1} to {claimed} and lost them")
+            with pytest.raises(WriterFailed) as caught:
+                database.sync()
+            loss = caught.value.__cause__
+            assert isinstance(loss, DataLoss)
+            assert (loss.first, loss.last) == (replicated + 1, claimed)
+            assert database.close() == 1
 
 
 # -- Rows 17 and 18: it is empty ---------------------------------------------------------------------------------------
