@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self, TypeVar, get_args
+from typing import Any, NamedTuple, Self, TypeVar, get_args
 
 from eventstore import commands as c
 from eventstore.codec import MsgPackSerializer, Serializer
@@ -216,7 +217,8 @@ class RedisCacheDatabase(Intake):
 
     def keys(self, pattern: str = "*") -> list[str]:
         check("keys", "pattern", pattern, str)
-        return fnmatch.filter(self._fresh().keys(), pattern)
+        with self._at_one_moment() as moment:
+            return fnmatch.filter(moment.loader.keys(), pattern)
 
     # -- The one delete that has to read ---------------------------------------------------------------------------
 
@@ -249,14 +251,15 @@ class RedisCacheDatabase(Intake):
         return self._persister.reader.hash(self._keys.general)
 
     def load_all(self) -> dict[str, dict[Any, Any]]:
-        return {
-            "currencies": self.load_currencies(),
-            "instruments": self.load_instruments(),
-            "synthetics": self.load_synthetics(),
-            "accounts": self.load_accounts(),
-            "orders": self.load_orders(),
-            "positions": self.load_positions(),
-        }
+        with self._at_one_moment() as moment:
+            return {
+                "currencies": moment.loader.currencies(),
+                "instruments": moment.loader.records(self._keys.instruments, Instrument, InstrumentId),
+                "synthetics": moment.loader.records(self._keys.synthetics, SyntheticInstrument, InstrumentId),
+                "accounts": self._known_accounts(moment),
+                "orders": self._known_orders(moment),
+                "positions": self._known_positions(moment),
+            }
 
     def load_currency(self, code: str) -> Currency | None:
         check("load_currency", "code", code, str)
@@ -286,7 +289,8 @@ class RedisCacheDatabase(Intake):
         return self._one_known(self._accounts, account_id, lambda loader: loader.account(account_id))
 
     def load_accounts(self) -> dict[AccountId, Account]:
-        return self._all_known(self._accounts, lambda account: account.id, lambda loader: loader.accounts())
+        with self._at_one_moment() as moment:
+            return self._known_accounts(moment)
 
     def load_order(self, client_order_id: ClientOrderId) -> Order | None:
         check("load_order", "client_order_id", client_order_id, ClientOrderId)
@@ -294,9 +298,8 @@ class RedisCacheDatabase(Intake):
 
     def load_orders(self, open_only: bool = False) -> dict[ClientOrderId, Order]:
         _check_flag("load_orders", "open_only", open_only)
-        return self._all_known(
-            self._orders, lambda order: order.client_order_id, lambda loader: loader.orders(open_only)
-        )
+        with self._at_one_moment() as moment:
+            return self._known_orders(moment, open_only)
 
     def load_position(self, position_id: PositionId) -> Position | None:
         check("load_position", "position_id", position_id, PositionId)
@@ -304,13 +307,13 @@ class RedisCacheDatabase(Intake):
 
     def load_positions(self, open_only: bool = False) -> dict[PositionId, Position]:
         _check_flag("load_positions", "open_only", open_only)
-        return self._all_known(
-            self._positions, lambda position: position.id, lambda loader: loader.positions(open_only)
-        )
+        with self._at_one_moment() as moment:
+            return self._known_positions(moment, open_only)
 
     def load_position_cycles(self, position_id: PositionId) -> list[Position]:
         check("load_position_cycles", "position_id", position_id, PositionId)
-        return self._fresh().position_cycles(position_id)
+        with self._at_one_moment() as moment:
+            return moment.loader.position_cycles(position_id)
 
     def load_actor(self, component_id: ComponentId) -> dict[str, bytes]:
         check("load_actor", "component_id", component_id, ComponentId)
@@ -373,6 +376,15 @@ class RedisCacheDatabase(Intake):
         self._persister.sync(self.config.load_timeout_s)
         return self._loader
 
+    @contextmanager
+    def _at_one_moment(self) -> Iterator[_Moment]:
+        """As `_fresh`, and what is read meanwhile is of one moment, however many reads that takes."""
+        generation = self._generation
+        if self._persister.closed:
+            raise Closed(f"{self!r} is closed: open one to load from")
+        with self._persister.held(self.config.load_timeout_s), collector_paused():
+            yield _Moment(self._loader, generation)
+
     def _one_known(
         self, lives: dict[str, Life], aggregate_id: str, load: Callable[[Loader], tuple[A, int] | None]
     ) -> A | None:
@@ -383,19 +395,23 @@ class RedisCacheDatabase(Intake):
         self._learn(lives, generation, aggregate_id, *loaded)
         return loaded[0]
 
-    def _all_known(
-        self,
-        lives: dict[str, Life],
-        id_of: Callable[[A], K],
-        load: Callable[[Loader], dict[str, tuple[A, int]]],
+    def _known_accounts(self, moment: _Moment) -> dict[AccountId, Account]:
+        return self._known(moment, self._accounts, lambda account: account.id, moment.loader.accounts())
+
+    def _known_orders(self, moment: _Moment, open_only: bool = False) -> dict[ClientOrderId, Order]:
+        return self._known(moment, self._orders, lambda order: order.client_order_id, moment.loader.orders(open_only))
+
+    def _known_positions(self, moment: _Moment, open_only: bool = False) -> dict[PositionId, Position]:
+        return self._known(moment, self._positions, lambda position: position.id, moment.loader.positions(open_only))
+
+    def _known(
+        self, moment: _Moment, lives: dict[str, Life], id_of: Callable[[A], K], loaded: dict[str, tuple[A, int]]
     ) -> dict[K, A]:
-        generation = self._generation
-        loader = self._fresh()
+        """Note that from now on this process knows what was `loaded`."""
         found: dict[K, A] = {}
-        with collector_paused():
-            for aggregate_id, (aggregate, version) in load(loader).items():
-                self._learn(lives, generation, aggregate_id, aggregate, version)
-                found[id_of(aggregate)] = aggregate
+        for aggregate_id, (aggregate, version) in loaded.items():
+            self._learn(lives, moment.generation, aggregate_id, aggregate, version)
+            found[id_of(aggregate)] = aggregate
         return found
 
     def _learn(self, lives: dict[str, Life], generation: int, aggregate_id: str, aggregate: A, version: int) -> None:
@@ -410,6 +426,13 @@ class RedisCacheDatabase(Intake):
             self._persister.say(
                 "error", "left out a damaged record", key=damage.key, field=damage.field, reason=damage.reason
             )
+
+
+class _Moment(NamedTuple):
+    """A loader of what the log was at one moment, and what this process had counted by then."""
+
+    loader: Loader
+    generation: int
 
 
 class _Beat:

@@ -457,6 +457,16 @@ class Persister:
                     return mark.position
         raise self._too_late(timeout_s, level)
 
+    @contextmanager
+    def held(self, timeout_s: float) -> Iterator[None]:
+        """As `sync`, and nothing more is applied meanwhile: whatever is read is of one moment. Raises as `sync`."""
+        deadline = time.monotonic() + timeout_s
+        self.sync(timeout_s)
+        with self._writer.hold(max(deadline - time.monotonic(), 0.0)) as held:
+            if not held:
+                raise self._too_late(timeout_s, "applied")
+            yield
+
     def _check_wait(self, level: Level) -> None:
         if self._pid != os.getpid():
             raise Closed(f"sync: this database was opened by process {self._pid}; open one of your own")

@@ -240,10 +240,13 @@ def test_two_databases_of_one_process_close_independently(redis_url: str) -> Non
 # -- Deleted events ----------------------------------------------------------------------------------------------
 
 
-def account_state(number: int) -> AccountState:
+SIM = AccountId("SIM-001")
+
+
+def account_state(number: int, account_id: AccountId = SIM) -> AccountState:
     money = Money(number, USD)
     balance = AccountBalance(money, Money(0, USD), money)
-    return AccountState(UUID4(), number, number, AccountId("SIM-001"), AccountType.CASH, USD, (balance,))
+    return AccountState(UUID4(), number, number, account_id, AccountType.CASH, USD, (balance,))
 
 
 @pytest.mark.parametrize("deleted", [[2], [2, 1], [1, 2], [0, 2], [0, 1], [2, 0, 1]], ids=str)
@@ -574,3 +577,38 @@ def test_after_a_fatal_error_every_call_says_so_and_close_counts(redis_url: str,
         assert read_log(client, KEYS) == before
         assert database.close() == 1
         assert database.close() == 1
+
+
+def test_what_a_load_gives_was_all_there_at_one_moment(redis_url: str) -> None:
+    """Accounts are updated in turn, in batches that cut anywhere, while others load: no account is ahead of one whose
+    turn was before, though they are read a page at a time and one load is longer than a batch."""
+    accounts = [account_of(n) for n in range(1200)]
+    done = threading.Event()
+
+    def trade() -> None:
+        for turn in range(3):
+            for number, account in enumerate(accounts):
+                account.apply(account_state(turn, account.id))
+                database.update_account(account)
+                if number % 50 == 0:
+                    done.wait(0.001)
+        done.set()
+
+    with open_database(redis_url, batch_count_max=7, linger_ms=0.0) as database:
+        for account in accounts:
+            database.add_account(account)
+        trading = threading.Thread(target=trade)
+        trading.start()
+        loads = 0
+        while not done.is_set() or not loads:
+            found = {loaded.id: loaded.event_count for loaded in database.load_accounts().values()}
+            counts = [found[account.id] for account in accounts]
+            assert counts == sorted(counts, reverse=True)
+            assert counts[0] - counts[-1] <= 1
+            loads += 1
+        trading.join()
+        assert database.load_accounts() == {account.id: account for account in accounts}
+
+
+def account_of(number: int) -> Account:
+    return Account.create(account_state(0, AccountId(f"SIM-{number:05}")))

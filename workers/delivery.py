@@ -34,6 +34,7 @@ class Do(Enum):
     RECONNECT = "connect anew"
     REWIND = "ask where the log ends, and say `rewound`"
     WAIT = "wait until there is something to take"
+    HOLD = "wait until sending is allowed again: nothing is on its way"
     CONCLUDE = "everything is written and the backlog is closed: say `said`, with last words if there are any"
     END = "end"
 
@@ -129,12 +130,17 @@ class Delivery(Generic[Item, Entry, Batch]):
 
     # -- What is done next -----------------------------------------------------------------------------------------
 
-    def next(self, now_s: float, closed: bool) -> Do | Send[Batch] | Receive[Batch] | Nap | Linger:
-        """Return what to do, at `now_s` on a monotonic clock. `closed`: nothing is in the backlog, or will be."""
+    def next(self, now_s: float, closed: bool, held: bool = False) -> Do | Send[Batch] | Receive[Batch] | Nap | Linger:
+        """Return what to do, at `now_s` on a monotonic clock.
+
+        `closed`: nothing is in the backlog, or will be. `held`: what is on its way is finished, and nothing else sent.
+        """
         if self._mending:
             return self._mending.popleft()
         if self._sent < len(self._inflight):
             return Send(self._inflight[self._sent].batch)
+        if held:
+            return self._receive() if self._inflight else Do.HOLD
         if self._sealed < self._top:
             return self._seal_again() if len(self._inflight) < self._inflight_max else self._receive()
         if self._slice and not self._due:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 from workers.backlog import Backlog
@@ -88,6 +89,8 @@ class Writer(Generic[Item, Entry, Batch]):
         self._listener = listener
         self._last_words = last_words
         self._abandoned = False
+        self._holders: dict[int, Gate] = {}  # of those who want nothing to be applied, opened when that is so
+        self._resume = Gate()  # opened when there is one more or less
         self._nap = Gate()  # opened to end a wait between two attempts
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -129,8 +132,25 @@ class Writer(Generic[Item, Entry, Batch]):
         """End as soon as possible, leaving what is not written."""
         self._abandoned = True
         self._nap.open()
+        self._resume.open()
         self._backlog.wake()
         self._sink.interrupt()
+
+    @contextmanager
+    def hold(self, timeout_s: float) -> Iterator[bool]:
+        """Let nothing be applied meanwhile; yield whether that was reached within `timeout_s` seconds.
+
+        For whoever reads more than the sink gives in one piece. Several may hold at once. Not on the writer's thread.
+        """
+        gate = Gate()
+        self._holders[id(gate)] = gate
+        self._resume.open()  # if it holds already
+        self._backlog.wake()
+        try:
+            yield gate.wait(timeout_s)
+        finally:
+            del self._holders[id(gate)]
+            self._resume.open()
 
     def unconfirmed(self) -> tuple[int, list[Entry]]:
         """Return the entries that were taken and never confirmed, and the position of the first. Once it has ended."""
@@ -154,6 +174,7 @@ class Writer(Generic[Item, Entry, Batch]):
         for item in self._backlog.waiting():
             if isinstance(item, Mark):
                 item.fail(end)
+        self._open_holders()
         self._sink.close()
         self._listener.ended(end if failed else None)
 
@@ -162,7 +183,7 @@ class Writer(Generic[Item, Entry, Batch]):
         turn_ends_s = 0.0
         while not self._abandoned:
             now_s = time.monotonic()
-            do = delivery.next(now_s, backlog.closed is not None and not len(backlog))
+            do = delivery.next(now_s, backlog.closed is not None and not len(backlog), bool(self._holders))
             if do is Do.TAKE:
                 if now_s >= turn_ends_s:
                     time.sleep(0)
@@ -182,6 +203,9 @@ class Writer(Generic[Item, Entry, Batch]):
                 self._sink.reset()
             elif do is Do.WAIT:
                 backlog.wait()
+            elif do is Do.HOLD:
+                self._open_holders()
+                self._resume.wait()
             elif do is Do.CONCLUDE:
                 self._conclude()
             else:
@@ -208,6 +232,10 @@ class Writer(Generic[Item, Entry, Batch]):
                 self._listener.regressed(position, applied)
             delivery.rewound(position)
             self.applied.advance(delivery.applied)
+
+    def _open_holders(self) -> None:
+        for gate in list(self._holders.values()):
+            gate.open()
 
     def _conclude(self) -> None:
         if not self._backlog.conclude():
