@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import signal
 import socket
 import statistics
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from rich.table import Table
 
 import eventstore
 from eventstore import CacheDatabaseConfig, MsgPackSerializer, RedisCacheDatabase
+from eventstore.commands import AddOrder, UpdateOrder, decode
 from eventstore.encoder import Encoder
 from eventstore.keys import Keys
 from eventstore.model import (
@@ -61,8 +65,14 @@ TRADER = TraderId("BENCH-001")
 EVENTS = 4
 BATCH = 256
 NEVER_MS = 10_000.0  # a writer that lingers that long does nothing meanwhile
+OUTAGE_CALLS_PER_S = 5_000
+SPILL_COUNT_MAX = 10_000
 
 Figures = dict[str, float]
+
+
+def order_id(i: int) -> ClientOrderId:
+    return ClientOrderId(f"O-20231114-221320-001-001-{i}")
 
 
 def history(i: int) -> tuple[OrderInitialized, list[Any]]:
@@ -74,7 +84,7 @@ def history(i: int) -> tuple[OrderInitialized, list[Any]]:
         "trader_id": TRADER,
         "strategy_id": StrategyId("EMACross-001"),
         "instrument_id": InstrumentId("EUR/USD.SIM"),
-        "client_order_id": ClientOrderId(f"O-20231114-221320-001-001-{i}"),
+        "client_order_id": order_id(i),
     }
     account_id, venue_order_id = AccountId("SIM-001"), VenueOrderId(f"SIM-1-{i}")
     init = OrderInitialized(
@@ -140,8 +150,10 @@ def opened(url: str, **settings: Any) -> RedisCacheDatabase:
     return database
 
 
-def bench_calls(url: str, histories: list[Any]) -> Figures:
-    """What a call costs the caller, beside a writer that sleeps and beside one that works; and a bare append."""
+def bench_calls(url: str, histories: list[Any], place: Path) -> Figures:
+    """What a call costs the caller, without a journal and with one, beside a writer that sleeps and beside one that
+    works; and a bare append.
+    """
     figures: Figures = {}
     bare: list[float] = []
     queue: deque[Any] = deque()
@@ -151,12 +163,18 @@ def bench_calls(url: str, histories: list[Any]) -> Figures:
         start = clock()
         queue.append(item)
         bare.append(clock() - start)
-    for name, linger_ms in (("idle", NEVER_MS), ("busy", 2.0)):
-        times: list[float] = []
-        with opened(url, linger_ms=linger_ms) as database:
-            trade(database, histories, times.append)
-        p50, p99, p999 = quantiles(times)
-        figures |= {f"call_{name}_p50_us": p50, f"call_{name}_p99_us": p99, f"call_{name}_p999_us": p999}
+    with tempfile.TemporaryDirectory(dir=place) as journal:
+        for name, settings in (
+            ("idle", {"linger_ms": NEVER_MS}),
+            ("busy", {}),
+            ("journal_idle", {"linger_ms": NEVER_MS, "journal": journal}),
+            ("journal_busy", {"journal": journal}),
+        ):
+            times: list[float] = []
+            with opened(url, **settings) as database:
+                trade(database, histories, times.append)
+            p50, p99, p999 = quantiles(times)
+            figures |= {f"call_{name}_p50_us": p50, f"call_{name}_p99_us": p99, f"call_{name}_p999_us": p999}
     p50, p99, p999 = quantiles(bare)
     return figures | {"append_p50_us": p50, "append_p99_us": p99, "append_p999_us": p999}
 
@@ -274,6 +292,145 @@ def bench_session(url: str, name: str) -> Figures:
     return {f"bytes_per_call_{name}": memory / calls}
 
 
+@contextmanager
+def frozen(url: str) -> Iterator[None]:
+    """A server that holds its connections and answers nothing, meanwhile."""
+    pid = int(redis.Redis.from_url(url, protocol=2).info("server")["process_id"])  # type: ignore[index] # a dict
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def in_child(work: Callable[[], Figures]) -> Figures:
+    """Do `work` in a process of its own, so that its memory can be told from ours and its death is not ours."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(reading)
+        with open(writing, "w") as told:  # noqa: PTH123 - a descriptor, no path
+            json.dump(work(), told)
+            told.flush()
+            os._exit(0)
+    os.close(writing)
+    with open(reading) as heard:  # noqa: PTH123
+        text = heard.read()
+    os.waitpid(pid, 0)
+    return json.loads(text) if text else {}
+
+
+def bench_recovery(url: str, place: Path, commands: int) -> Figures:
+    """Commands a second from a journal that a killed process left into the log, from opening it on; and the drain speed
+    of the same commands from memory.
+    """
+    histories = [history(i) for i in range(commands // EVENTS)]
+    count = len(histories) * EVENTS
+    with opened(url, linger_ms=NEVER_MS) as database:
+        trade(database, histories, None)
+        start = time.perf_counter()
+        database.sync(120)
+        drained = count / (time.perf_counter() - start)
+    with tempfile.TemporaryDirectory(dir=place) as journal:
+
+        def trade_and_die() -> Figures:
+            database = opened(url, linger_ms=NEVER_MS, journal=journal)
+            with frozen(url):
+                trade(database, histories, None)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return {}
+
+        pid = int(redis.Redis.from_url(url, protocol=2).info("server")["process_id"])  # type: ignore[index] # a dict
+        try:
+            in_child(trade_and_die)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        start = time.perf_counter()
+        with RedisCacheDatabase(TRADER, config=CacheDatabaseConfig(url=url, journal=journal)) as database:
+            database.sync(120)
+            recovered = count / (time.perf_counter() - start)
+        check_order(url, count)
+    return {"recovered_per_s": recovered, "recovery_drain_per_s": drained}
+
+
+def bench_outage(url: str, place: Path, outage_s: float) -> Figures:
+    """What a process that goes on trading needs while the server is away, and how fast it drains afterwards."""
+    figures: Figures = {}
+    count = int(OUTAGE_CALLS_PER_S * outage_s) // EVENTS * EVENTS
+    with tempfile.TemporaryDirectory(dir=place) as journal:
+        for name, settings in (
+            ("memory", {}),
+            ("journal", {"journal": journal}),
+            ("spill", {"journal": journal, "on_full": "spill", "backlog_count_max": SPILL_COUNT_MAX}),
+        ):
+
+            def endure(settings: dict[str, Any] = settings) -> Figures:
+                return outage(url, count, settings)
+
+            figures |= {f"outage_{name}_{figure}": value for figure, value in in_child(endure).items()}
+            check_order(url, count)
+    return figures
+
+
+def outage(url: str, count: int, settings: dict[str, Any]) -> Figures:
+    """Trade at a steady rate while the server is away, then let it come back."""
+    histories = [history(i) for i in range(count // EVENTS)]
+    with opened(url, **settings) as database:
+        database.sync()
+        reset_peak_memory()
+        before = memory_bytes("VmRSS")
+        with frozen(url):
+            trade_at(database, histories, OUTAGE_CALLS_PER_S)
+        # From the first answer on: how long the writer took to find that the server is back is another matter.
+        applied = database.stats().applied
+        while (begun := database.stats().applied) == applied:
+            time.sleep(0.001)
+        start = time.perf_counter()
+        drained = database.sync(600) - begun
+        took = time.perf_counter() - start
+        return {"drain_per_s": drained / took, "bytes_per_call": (memory_bytes("VmHWM") - before) / count}
+
+
+def trade_at(database: RedisCacheDatabase, histories: list[Any], calls_per_s: float) -> None:
+    """As `trade`, at a steady rate, one order behind the other."""
+    start = time.perf_counter()
+    calls = 0
+    for init, events in histories:
+        order = Order.create(init)
+        database.add_order(order)
+        for event in events:
+            order.apply(event)
+            database.update_order(order)
+        calls += EVENTS
+        ahead_s = calls / calls_per_s - (time.perf_counter() - start)
+        if ahead_s > 0:
+            time.sleep(ahead_s)
+
+
+def check_order(url: str, count: int) -> None:
+    """End the bench unless the log has `count` calls: of as many orders as that makes, each event of them in order."""
+    client = redis.Redis.from_url(url, protocol=2)
+    rows: Any = client.xrange(Keys(TRADER).log)
+    ids: list[list[str]] = [[] for _ in range(EVENTS)]
+    for _, fields in rows:
+        command = decode(fields[b"e"])
+        if isinstance(command, AddOrder | UpdateOrder):
+            ids[command.version].append(command.order_id)
+    if ids != [[order_id(i) for i in range(count // EVENTS)]] * EVENTS:
+        raise SystemExit("the log does not have the calls in the order in which they were made")
+
+
+def reset_peak_memory() -> None:
+    """Let the kernel forget how much memory this process had at most."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory_bytes(name: str) -> int:
+    """``VmRSS``: how much memory this process has; ``VmHWM``: how much it had at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
 ROWS: list[tuple[str, str, str, str]] = [
     # what, figure, its floor, unit
     ("update_order, writer asleep: p50", "call_idle_p50_us", "append_p50_us", "µs"),
@@ -282,7 +439,18 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("update_order, writer at full rate: p50", "call_busy_p50_us", "append_p50_us", "µs"),
     ("update_order, writer at full rate: p99", "call_busy_p99_us", "append_p99_us", "µs"),
     ("update_order, writer at full rate: p99.9", "call_busy_p999_us", "append_p999_us", "µs"),
+    ("update_order, journal, writer asleep: p50", "call_journal_idle_p50_us", "call_idle_p50_us", "µs"),
+    ("update_order, journal, writer asleep: p99", "call_journal_idle_p99_us", "call_idle_p99_us", "µs"),
+    ("update_order, journal, writer at full rate: p50", "call_journal_busy_p50_us", "call_busy_p50_us", "µs"),
+    ("update_order, journal, writer at full rate: p99", "call_journal_busy_p99_us", "call_busy_p99_us", "µs"),
     ("events written, against the same bytes over a raw socket", "drain_per_s", "raw_per_s", "/s"),
+    ("commands recovered from a journal, against drained from memory", "recovered_per_s", "recovery_drain_per_s", "/s"),
+    ("commands drained after an outage, from memory", "outage_memory_drain_per_s", "recovery_drain_per_s", "/s"),
+    ("the same with a journal", "outage_journal_drain_per_s", "recovery_drain_per_s", "/s"),
+    ("the same, spilled to the journal", "outage_spill_drain_per_s", "recovery_drain_per_s", "/s"),
+    ("peak memory of such an outage, a call", "outage_memory_bytes_per_call", "", "B"),
+    ("the same with a journal", "outage_journal_bytes_per_call", "outage_memory_bytes_per_call", "B"),
+    ("the same, spilled to the journal", "outage_spill_bytes_per_call", "outage_memory_bytes_per_call", "B"),
     ("orders of 4 events loaded, against only read and unpacked", "load_per_s", "read_per_s", "/s"),
     ("memory an event of such an order, log and views", "bytes_per_event", "", "B"),
     ("memory a call of the session emacross", "bytes_per_call_emacross", "", "B"),
@@ -311,6 +479,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--orders", type=int, default=5000)
+    parser.add_argument("--recovery-commands", type=int, default=100_000, help="in the journal that is recovered")
+    parser.add_argument("--outage-s", type=float, default=3.0, help="how long the server is away")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -318,8 +488,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, EmbeddedServer.open(Path(directory) / "data") as server:
         for _ in range(arguments.repeat):
             histories = [history(i) for i in range(arguments.orders)]
-            figures = bench_calls(server.url, histories)
+            figures = bench_calls(server.url, histories, Path(directory))
             figures |= bench_drain(server.url, histories)
+            figures |= bench_recovery(server.url, Path(directory), arguments.recovery_commands)
+            figures |= bench_outage(server.url, Path(directory), arguments.outage_s)
             figures |= bench_loads(server.url, histories)
             for name in ("emacross", "trailing", "bracket"):
                 figures |= bench_session(server.url, name)

@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
@@ -34,16 +35,29 @@ from scripts.lib.torture_life import STUCK_S, Ledger, Plan, Stage, be_born
 from scripts.lib.torture_server import Victim
 from scripts.lib.torture_workload import SESSIONS, TRADER, Session, is_call
 from tests.support.logs import check_log
+from tests.support.redis_server import server_binaries
 
 LIVES_MAX = 30
 CALLS_MAX = 80_000
 """When a round ends; its log is then read whole, and folded."""
 
+WINDOW_EVERY = 5
 OPENINGS_MAX = 8
 """How old a copy of the server's data may be. A journal remembers the last sixteen openings; others are strangers."""
 
 _TICK_S = 0.0005
 _KNOWN = {setting.name for setting in fields(CacheDatabaseConfig)}
+
+
+class Copied(NamedTuple):
+    """A copy of the server's data: where it is, and how many openings there had been before it.
+
+    `life` is the one that traded meanwhile, if one did.
+    """
+
+    place: Path
+    openings: int
+    life: int | None
 
 
 class Deaths(NamedTuple):
@@ -65,6 +79,7 @@ class Totals:
     set_back_bytes: int = 0
     refused: int = 0
     resumed: int = 0
+    stopped: int = 0
     openings_us: list[int] = field(default_factory=list)
     balance: Balance = field(default_factory=Balance)
     failures: list[dict[str, Any]] = field(default_factory=list)
@@ -90,7 +105,9 @@ class Totals:
 class Round:
     """One log, from its first opening to its balance."""
 
-    def __init__(self, number: int, seed: int, mode: str, sessions: list[Session], totals: Totals, place: Path) -> None:
+    def __init__(
+        self, number: int, seed: int, mode: str, sessions: list[Session], totals: Totals, place: Path, heal: bool = True
+    ) -> None:
         self._draw = random.Random(f"{seed} {number}")
         self._number = number
         self._mode = mode
@@ -100,17 +117,28 @@ class Round:
         self._lives: list[Lived] = []
         self._openings = 0
         self._pending: list[tuple[float, int, Callable[[], None]]] = []
-        self._copy: tuple[Path, int] | None = None
-        self._frozen = False
+        self._copy: Copied | None = None
+        self._ledger: Ledger | None = None
+        self._may_stop = False
         self._trouble: list[str] = []
         place.mkdir()
         fsync = self._draw.choice(("always", "everysec"))
+        kind, binary = self._draw.choice(sorted(server_binaries().items()))
         self._server = Victim(
-            config={"appendonly": "yes", "appendfsync": fsync, "auto-aof-rewrite-percentage": "0"}
+            binary=binary,
+            config={"appendonly": "yes", "appendfsync": fsync, "auto-aof-rewrite-percentage": "0"},
+            heal=heal and not kind.startswith("Valkey"),
         ).start()
-        self._settings = self._drawn_settings()
+        self._settings = self._drawn_settings(kind)
         self._config = CacheDatabaseConfig(url=self._server.url, **self._settings)
-        described = {"seed": seed, "round": number, "mode": mode, "appendfsync": fsync, **self._settings}
+        described = {
+            "seed": seed,
+            "round": number,
+            "mode": mode,
+            "server": kind,
+            "appendfsync": fsync,
+            **self._settings,
+        }
         (place / "round.json").write_text(json.dumps(described, indent=2, default=str))
 
     def run(self, kills_max: float, ends_at: float) -> None:
@@ -134,8 +162,9 @@ class Round:
 
     # -- Settings ----------------------------------------------------------------------------------------------
 
-    def _drawn_settings(self) -> dict[str, Any]:
+    def _drawn_settings(self, kind: str) -> dict[str, Any]:
         draw = self._draw
+        fsyncs = kind.startswith("Valkey")  # and can be asked whether it did
         settings: dict[str, Any] = {
             "timeout_s": draw.choice((0.25, 5.0)),
             "load_timeout_s": STUCK_S,
@@ -143,6 +172,8 @@ class Round:
             "batch_count_max": draw.choice((3, 64, 256)),
             "backlog_count_max": draw.choice((200, 500_000)),
             "on_full": draw.choice(("block", "raise")),
+            "durability": draw.choice(("applied", "aof(1,0)" if fsyncs else "applied")),
+            "aside": self._place / "aside",
         }
         if self._mode == "journal":
             settings |= {
@@ -168,8 +199,10 @@ class Round:
         self._plan_trouble()
         ledger, status = self._live(plan, self._drawn_death())
         killed = status == signal.SIGKILL
-        if not killed and status:
-            self._fail(f"life {plan.number} ended with status {status} while {Stage(ledger.stage).name.lower()}")
+        if ledger.stage == Stage.STOPPED and self._may_stop:
+            self._totals.stopped += 1
+        elif not killed and status:
+            self._fail_life(plan, ledger, status)
         if before is not None and ledger.stage >= Stage.TRADING and ledger.lineage // 256 != plan.number:
             self._totals.resumed += 1
         self._lives.append(Lived(plan.number, ledger.start, ledger.returned, ledger.synced, killed))
@@ -190,7 +223,8 @@ class Round:
 
     def _live(self, plan: Plan, death: Deaths) -> tuple[Ledger, int]:
         """Let a life go by; return what it noted, and its exit status, or the signal that killed it."""
-        ledger = Ledger(self._place / f"ledger-{plan.number:04}")
+        self._ledger = ledger = Ledger(self._place / f"ledger-{plan.number:04}")
+        self._may_stop = False
         # A life that is not killed before it closes trades that long.
         lives_until = time.monotonic() + self._draw.uniform(0.05, 0.6)
         pid = be_born(plan, self._config, self._sessions, ledger, self._place / "lives.log")
@@ -264,24 +298,37 @@ class Round:
         if self._server.launched:
             self._server.signal(signal.SIGCONT)
 
+    def _trading_life(self) -> int | None:
+        """The life that trades at this moment, if one does."""
+        trading = self._ledger is not None and self._ledger.stage == Stage.TRADING
+        return len(self._lives) + 1 if trading else None
+
     def _keep_copy(self) -> None:
-        if not any(life.returned for life in self._lives):
+        life = self._trading_life()
+        if life is None and not any(life.returned for life in self._lives):
             return  # there is nothing yet that a server could be set back to
         self._forget_copy()
         place = self._place / f"copy-{self._openings:04}"
         self._server.copy_data(place)
-        self._copy = place, self._openings
+        self._copy = Copied(place, self._openings, life)
+        if self._draw.random() < 0.5:
+            self._at(time.monotonic() + self._draw.uniform(0, 0.15), self._set_back)
 
     def _forget_copy(self) -> None:
         if self._copy is not None:
-            shutil.rmtree(self._copy[0])
+            shutil.rmtree(self._copy.place)
             self._copy = None
 
     def _set_back(self) -> None:
-        if self._mode == "memory" or self._copy is None or self._openings - self._copy[1] > OPENINGS_MAX:
+        if self._mode == "memory" or self._copy is None or self._openings - self._copy.openings > OPENINGS_MAX:
             return
-        self._server.kill()
-        self._totals.set_back_bytes += self._server.set_back(self._copy[0])
+        self._kill_server()
+        within_life = self._copy.life is not None and self._copy.life == self._trading_life()
+        if self._mode == "window" and not within_life:
+            return  # what a process that has ended, or is about to, kept in memory can not be written again
+        # A writer goes on by itself from what it has seen; what is older takes an opening to be sorted out.
+        self._may_stop = self._may_stop or not within_life
+        self._totals.set_back_bytes += self._server.set_back(self._copy.place)
         self._totals.server["set back"] += 1
         self._launch()
 
@@ -292,22 +339,31 @@ class Round:
         self._pending.clear()
         self._thaw()
         self._launch()
-        ledger, status = self._live(Plan(len(self._lives) + 1, 0, None, 0, 0), Deaths(None))
+        plan = Plan(len(self._lives) + 1, 0, None, 0, 0)
+        ledger, status = self._live(plan, Deaths(None))
         if status:
-            self._fail(f"the last life ended with status {status} while {Stage(ledger.stage).name.lower()}")
+            self._fail_life(plan, ledger, status)
 
     def _account(self) -> None:
         with self._server.client() as client:
             try:
                 log = check_log(client, Keys(TRADER))
             except AssertionError as error:
-                self._fail(f"the log is not whole: {str(error)[:2000]}")
+                broken = traceback.extract_tb(error.__traceback__)[-1].line
+                self._fail(f"the log is not whole: not {broken}: {str(error)[:2000]}")
                 return
         calls = [line.payload for line in log if is_call(line.payload)]
         result = balance(calls, self._lives, self._sessions)
         self._totals.add(result)
         if not result.clean or result.lost_behind_sync:
             self._trouble.extend(result.differences)
+        aside = [str(path) for path in self._place.rglob("aside/*")]
+        if aside:
+            self._fail(f"commands were set aside, though nobody else wrote: {aside}")
+
+    def _fail_life(self, plan: Plan, ledger: Ledger, status: int) -> None:
+        stage, log = Stage(ledger.stage).name.lower(), (self._place / "lives.log").read_text(errors="replace")
+        self._fail(f"life {plan.number} ended with status {status} while {stage}: ...{log[-1000:]}")
 
     def _fail(self, what: str) -> None:
         self._trouble.append(what)
@@ -337,16 +393,26 @@ def torture(arguments: argparse.Namespace) -> Totals:
     number = 0
     while time.monotonic() < ends_at and totals.kills.total() < kills_max and len(totals.evidence) < 5:
         number += 1
-        mode = "memory" if arguments.without_journal else "journal"
-        if number % 5 == 0 and not arguments.without_journal:
-            mode = "window"
-        Round(number, arguments.seed, mode, sessions, totals, base / f"round-{number}").run(kills_max, ends_at)
+        mode = _mode(number, arguments)
+        place = base / f"round-{number}"
+        Round(number, arguments.seed, mode, sessions, totals, place, not arguments.leave_aof).run(kills_max, ends_at)
         if time.monotonic() >= said_at + 10:
             said_at = time.monotonic()
             print(totals.line(), file=sys.stderr, flush=True)
     if not totals.evidence:
         base.rmdir()
     return totals
+
+
+def _mode(number: int, arguments: argparse.Namespace) -> str:
+    """What is tortured in a round: a node with a journal; every fifth time its server alone, which a node without one
+    has to outlive too. A node without a journal that is killed shows that losses are found.
+    """
+    if arguments.without_journal:
+        return "memory"
+    if arguments.server_only:
+        return "window"
+    return "window" if number % WINDOW_EVERY == 0 else "journal"
 
 
 def report(totals: Totals, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -358,6 +424,7 @@ def report(totals: Totals, arguments: argparse.Namespace) -> dict[str, Any]:
         "rounds": totals.rounds,
         "lives": totals.lives,
         "resumed": totals.resumed,
+        "stopped": totals.stopped,
         "kills": totals.kills.total(),
         "kills_while": dict(totals.kills),
         "server": dict(totals.server) | {"set_back_bytes": totals.set_back_bytes},
@@ -391,10 +458,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lines", type=int, help="play that many lines of each session; all if not given")
     parser.add_argument("--without-journal", action="store_true", help="calls get lost: shows that this can tell")
+    parser.add_argument("--server-only", action="store_true", help="no journal, and the node itself is not killed")
+    parser.add_argument(
+        "--leave-aof",
+        action="store_true",
+        help="do not cut transactions that a killed server wrote by half off its file",
+    )
     parser.add_argument("--directory", type=Path, help="where journals are, and evidence is kept; default: temporary")
     parser.add_argument("--report", type=Path, help="write all figures there, as JSON")
     arguments = parser.parse_args()
-    if "journal" not in _KNOWN and not arguments.without_journal:
+    if "journal" not in _KNOWN and not (arguments.without_journal or arguments.server_only):
         parser.error("this version has no journal: --without-journal")
     totals = torture(arguments)
     figures = report(totals, arguments)

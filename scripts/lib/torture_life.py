@@ -12,12 +12,14 @@ import os
 import signal
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -26,7 +28,7 @@ from redis.retry import Retry
 
 from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
-from eventstore.errors import BacklogFull, Held, Retryable
+from eventstore.errors import BacklogFull, Held, Retryable, WriterFailed
 from eventstore.keys import Keys
 from eventstore.recording import Player
 from scripts.lib.torture_accounts import Lived
@@ -41,6 +43,8 @@ from scripts.lib.torture_workload import (
     places,
     resumed_player,
 )
+
+T = TypeVar("T")
 
 STUCK_S = 45.0
 """A life that takes longer than that has met with something that it waits for in vain."""
@@ -58,7 +62,9 @@ class Stage(IntEnum):
     TRADING = 3
     CLOSING = 4
     CLOSED = 5
-    FAILED = 6
+    STOPPED = 6
+    """The writer has stopped because of a fatal error."""
+    FAILED = 7
 
 
 class Ledger:
@@ -147,9 +153,9 @@ def be_born(plan: Plan, config: CacheDatabaseConfig, sessions: list[Session], le
             try:
                 _live(plan, config, sessions, ledger, _Log(lines))
                 status = 0
-            except BaseException:  # noqa: BLE001 - whatever it is, the parent has to know
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the parent has to know
                 lines.write(f"life {plan.number} failed\n{traceback.format_exc()}")
-                ledger.stage = Stage.FAILED
+                ledger.stage = Stage.STOPPED if isinstance(error, WriterFailed) else Stage.FAILED
     finally:
         os._exit(status)
 
@@ -186,6 +192,8 @@ def _live(plan: Plan, config: CacheDatabaseConfig, sessions: list[Session], ledg
         _trade(plan, sessions, database, player, start, ledger)
     ledger.stage = Stage.CLOSING
     not_written = database.close(STUCK_S)
+    if not_written and database.stats().health == "failed":
+        raise WriterFailed(f"{not_written} commands were not written: {database.stats().reason}")
     if not_written:
         raise AssertionError(f"{not_written} commands were not written within {STUCK_S} s")
     ledger.stage = Stage.CLOSED
@@ -223,9 +231,7 @@ def _where_to_go_on(
     if before is None or before.returned < 2:
         return fresh
     database.sync(STUCK_S)
-    with Redis.from_url(str(config.url)) as client:
-        rows: Any = client.xrevrange(Keys(TRADER).log, count=50)
-    last = next((fields[b"e"] for _, fields in rows if is_call(fields[b"e"])), None)
+    last = _patiently(lambda: _last_call(str(config.url)))
     calls = places(sessions, before.number, before.start)
     left = payloads(sessions, before.number, before.start)
     for _ in range(before.returned - 1):
@@ -235,7 +241,22 @@ def _where_to_go_on(
         return fresh
     for _ in range(before.returned - 1 + (last == unfinished)):
         next(calls)
-    return next(calls), resumed_player(database)
+    return next(calls), _patiently(lambda: resumed_player(database))
+
+
+def _last_call(url: str) -> bytes | None:
+    with Redis.from_url(url) as client:
+        rows: Any = client.xrevrange(Keys(TRADER).log, count=50)
+    return next((fields[b"e"] for _, fields in rows if is_call(fields[b"e"])), None)
+
+
+def _patiently(read: Callable[[], T]) -> T:
+    """Read from a server that may be away for a moment."""
+    while True:
+        try:
+            return read()
+        except (Retryable, RedisError):
+            time.sleep(_PROBE_S)
 
 
 def _trade(
@@ -261,4 +282,5 @@ def _trade(
             ledger.synced = count
         if count >= plan.calls_max or numbers[enough]:
             return
-        call = player.prepare(sessions[session].line(index, lineage))
+        line = sessions[session].line(index, lineage)
+        call = _patiently(partial(player.prepare, line))  # which may load what the line is about

@@ -5,19 +5,45 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.redis_server import RedisServer
 
 
 class Victim(RedisServer):
-    """A server whose deaths nobody waits for: `launch` returns before it answers."""
+    """A server whose deaths nobody waits for: `launch` returns before it answers.
+
+    `heal` is for Redis up to 7.0 at least, and every Valkey before 9.1.2: killed in the middle of writing a transaction
+    to their file, they come up right, but leave the ``MULTI`` in it, and at the start after that they execute what is
+    behind it together with the next transaction (github.com/valkey-io/valkey, pull request 4342).
+    """
+
+    def __init__(self, *, binary: Path, config: Mapping[str, str], heal: bool) -> None:
+        super().__init__(binary=binary, config=config)
+        self._heals = heal
 
     def launch(self) -> None:
         """Start it, without waiting until it has loaded its data."""
+        if self._heals:
+            self._heal()
         with (self.directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.binary, *self._arguments()], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def _heal(self) -> None:
+        """Cut what is not whole off its file, transactions included, with the server's own tool for that."""
+        manifests = [path for root in self.files() if root.is_dir() for path in root.glob("*.manifest")]
+        for path in manifests or self.files():
+            # The server is the tool, if it is called by its name.
+            subprocess.run(
+                ["redis-check-aof", "--fix", path],
+                executable=self.binary,
+                input=b"y\n",
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
             )
 
     @property
