@@ -14,6 +14,14 @@ settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept where nothing is said is not kept in the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVENTSTORE_DIR", str(tmp_path_factory.mktemp("eventstore")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """The server that the tests of one process share. For reading and writing keys; not to be stopped."""
