@@ -586,27 +586,29 @@ def test_what_a_load_gives_was_all_there_at_one_moment(redis_url: str) -> None:
     done = threading.Event()
 
     def trade() -> None:
-        for turn in range(3):
+        turn = 0
+        while not done.is_set():
+            turn += 1
             for number, account in enumerate(accounts):
                 account.apply(account_state(turn, account.id))
                 database.update_account(account)
-                if number % 50 == 0:
+                if number % 60 == 0:
                     done.wait(0.001)
-        done.set()
 
     with open_database(redis_url, batch_count_max=7, linger_ms=0.0) as database:
         for account in accounts:
             database.add_account(account)
         trading = threading.Thread(target=trade)
         trading.start()
-        loads = 0
-        while not done.is_set() or not loads:
-            found = {loaded.id: loaded.event_count for loaded in database.load_accounts().values()}
-            counts = [found[account.id] for account in accounts]
-            assert counts == sorted(counts, reverse=True)
-            assert counts[0] - counts[-1] <= 1
-            loads += 1
-        trading.join()
+        try:
+            for _ in range(5):
+                found = {loaded.id: loaded.event_count for loaded in database.load_accounts().values()}
+                counts = [found[account.id] for account in accounts]
+                assert counts == sorted(counts, reverse=True)
+                assert counts[0] - counts[-1] <= 1
+        finally:
+            done.set()
+            trading.join()
         assert database.load_accounts() == {account.id: account for account in accounts}
 
 
