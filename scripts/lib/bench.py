@@ -13,11 +13,15 @@ import os
 import signal
 import socket
 import statistics
+import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +70,7 @@ EVENTS = 4
 BATCH = 256
 NEVER_MS = 10_000.0  # a writer that lingers that long does nothing meanwhile
 OUTAGE_CALLS_PER_S = 5_000
-SPILL_COUNT_MAX = 10_000
+SPILL_COUNT_MAX = 1_000
 
 Figures = dict[str, float]
 
@@ -292,10 +296,15 @@ def bench_session(url: str, name: str) -> Figures:
     return {f"bytes_per_call_{name}": memory / calls}
 
 
+def server_pid(url: str) -> int:
+    with redis.Redis.from_url(url, protocol=2) as client:
+        return int(client.info("server")["process_id"])  # type: ignore[index] # a dict
+
+
 @contextmanager
 def frozen(url: str) -> Iterator[None]:
     """A server that holds its connections and answers nothing, meanwhile."""
-    pid = int(redis.Redis.from_url(url, protocol=2).info("server")["process_id"])  # type: ignore[index] # a dict
+    pid = server_pid(url)
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -303,46 +312,40 @@ def frozen(url: str) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def in_child(work: Callable[[], Figures]) -> Figures:
-    """Do `work` in a process of its own, so that its memory can be told from ours and its death is not ours."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        os.close(reading)
-        with open(writing, "w") as told:  # noqa: PTH123 - a descriptor, no path
-            json.dump(work(), told)
-            told.flush()
-            os._exit(0)
-    os.close(writing)
-    with open(reading) as heard:  # noqa: PTH123
-        text = heard.read()
-    os.waitpid(pid, 0)
-    return json.loads(text) if text else {}
+def in_process(work: Callable[..., Figures], *arguments: Any) -> Figures:
+    """Do `work` in a new process, so that its memory is its own; nothing comes back if it kills itself."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        try:
+            return pool.submit(work, *arguments).result()
+        except BrokenProcessPool:
+            return {}
 
 
-def bench_recovery(url: str, place: Path, commands: int) -> Figures:
+def trade_and_die(url: str, count: int, journal: str) -> Figures:
+    """Make calls that come no further than to the journal."""
+    histories = [history(i) for i in range(count // EVENTS)]
+    database = opened(url, linger_ms=NEVER_MS, journal=journal)
+    with frozen(url):
+        trade(database, histories, None)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def bench_recovery(url: str, place: Path, count: int) -> Figures:
     """Commands a second from a journal that a killed process left into the log, from opening it on; and the drain speed
     of the same commands from memory.
     """
-    histories = [history(i) for i in range(commands // EVENTS)]
-    count = len(histories) * EVENTS
+    histories = [history(i) for i in range(count // EVENTS)]
     with opened(url, linger_ms=NEVER_MS) as database:
         trade(database, histories, None)
         start = time.perf_counter()
         database.sync(120)
         drained = count / (time.perf_counter() - start)
+    check_order(url, count)
     with tempfile.TemporaryDirectory(dir=place) as journal:
-
-        def trade_and_die() -> Figures:
-            database = opened(url, linger_ms=NEVER_MS, journal=journal)
-            with frozen(url):
-                trade(database, histories, None)
-                os.kill(os.getpid(), signal.SIGKILL)
-            return {}
-
-        pid = int(redis.Redis.from_url(url, protocol=2).info("server")["process_id"])  # type: ignore[index] # a dict
+        pid = server_pid(url)
         try:
-            in_child(trade_and_die)
+            in_process(trade_and_die, url, count, journal)
         finally:
             os.kill(pid, signal.SIGCONT)
         start = time.perf_counter()
@@ -357,17 +360,14 @@ def bench_outage(url: str, place: Path, outage_s: float) -> Figures:
     """What a process that goes on trading needs while the server is away, and how fast it drains afterwards."""
     figures: Figures = {}
     count = int(OUTAGE_CALLS_PER_S * outage_s) // EVENTS * EVENTS
-    with tempfile.TemporaryDirectory(dir=place) as journal:
-        for name, settings in (
-            ("memory", {}),
-            ("journal", {"journal": journal}),
-            ("spill", {"journal": journal, "on_full": "spill", "backlog_count_max": SPILL_COUNT_MAX}),
-        ):
-
-            def endure(settings: dict[str, Any] = settings) -> Figures:
-                return outage(url, count, settings)
-
-            figures |= {f"outage_{name}_{figure}": value for figure, value in in_child(endure).items()}
+    for name, journals, settings in (
+        ("memory", False, {}),
+        ("journal", True, {}),
+        ("spill", True, {"on_full": "spill", "backlog_count_max": SPILL_COUNT_MAX}),
+    ):
+        with tempfile.TemporaryDirectory(dir=place) as journal:
+            endured = in_process(outage, url, count, settings | ({"journal": journal} if journals else {}))
+            figures |= {f"outage_{name}_{figure}": value for figure, value in endured.items()}
             check_order(url, count)
     return figures
 
@@ -377,10 +377,10 @@ def outage(url: str, count: int, settings: dict[str, Any]) -> Figures:
     histories = [history(i) for i in range(count // EVENTS)]
     with opened(url, **settings) as database:
         database.sync()
-        reset_peak_memory()
-        before = memory_bytes("VmRSS")
+        before = own_memory_bytes()
         with frozen(url):
             trade_at(database, histories, OUTAGE_CALLS_PER_S)
+            most = own_memory_bytes()  # from here on it gets less
         # From the first answer on: how long the writer took to find that the server is back is another matter.
         applied = database.stats().applied
         while (begun := database.stats().applied) == applied:
@@ -388,7 +388,7 @@ def outage(url: str, count: int, settings: dict[str, Any]) -> Figures:
         start = time.perf_counter()
         drained = database.sync(600) - begun
         took = time.perf_counter() - start
-        return {"drain_per_s": drained / took, "bytes_per_call": (memory_bytes("VmHWM") - before) / count}
+        return {"drain_per_s": drained / took, "bytes_per_call": (most - before) / count}
 
 
 def trade_at(database: RedisCacheDatabase, histories: list[Any], calls_per_s: float) -> None:
@@ -420,15 +420,10 @@ def check_order(url: str, count: int) -> None:
         raise SystemExit("the log does not have the calls in the order in which they were made")
 
 
-def reset_peak_memory() -> None:
-    """Let the kernel forget how much memory this process had at most."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def memory_bytes(name: str) -> int:
-    """``VmRSS``: how much memory this process has; ``VmHWM``: how much it had at most."""
+def own_memory_bytes() -> int:
+    """The memory that this process has, without the pages of mapped files: those are the page cache's."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
 ROWS: list[tuple[str, str, str, str]] = [
@@ -448,7 +443,7 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("commands drained after an outage, from memory", "outage_memory_drain_per_s", "recovery_drain_per_s", "/s"),
     ("the same with a journal", "outage_journal_drain_per_s", "recovery_drain_per_s", "/s"),
     ("the same, spilled to the journal", "outage_spill_drain_per_s", "recovery_drain_per_s", "/s"),
-    ("peak memory of such an outage, a call", "outage_memory_bytes_per_call", "", "B"),
+    ("memory at the end of such an outage, a call", "outage_memory_bytes_per_call", "", "B"),
     ("the same with a journal", "outage_journal_bytes_per_call", "outage_memory_bytes_per_call", "B"),
     ("the same, spilled to the journal", "outage_spill_bytes_per_call", "outage_memory_bytes_per_call", "B"),
     ("orders of 4 events loaded, against only read and unpacked", "load_per_s", "read_per_s", "/s"),
@@ -483,7 +478,10 @@ def main() -> None:
     parser.add_argument("--outage-s", type=float, default=3.0, help="how long the server is away")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     runs: list[Figures] = []
     with tempfile.TemporaryDirectory() as directory, EmbeddedServer.open(Path(directory) / "data") as server:
         for _ in range(arguments.repeat):
