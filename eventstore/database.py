@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar, get_args
+from typing import Any, Self, TypeVar, get_args
 
 from eventstore import commands as c
 from eventstore.codec import MsgPackSerializer, Serializer
@@ -42,6 +41,7 @@ from workers.heartbeat import Heartbeat
 
 A = TypeVar("A", Order, Position, Account)
 K = TypeVar("K", bound=str)
+R = TypeVar("R")
 
 TIMEOUT_S_MAX = 86_400
 """The longest time that a call may be told to wait, in seconds."""
@@ -217,8 +217,7 @@ class RedisCacheDatabase(Intake):
 
     def keys(self, pattern: str = "*") -> list[str]:
         check("keys", "pattern", pattern, str)
-        with self._at_one_moment() as moment:
-            return fnmatch.filter(moment.loader.keys(), pattern)
+        return fnmatch.filter(self._at_one_moment(lambda loader: loader.keys())[0], pattern)
 
     # -- The one delete that has to read ---------------------------------------------------------------------------
 
@@ -251,15 +250,24 @@ class RedisCacheDatabase(Intake):
         return self._persister.reader.hash(self._keys.general)
 
     def load_all(self) -> dict[str, dict[Any, Any]]:
-        with self._at_one_moment() as moment:
-            return {
-                "currencies": moment.loader.currencies(),
-                "instruments": moment.loader.records(self._keys.instruments, Instrument, InstrumentId),
-                "synthetics": moment.loader.records(self._keys.synthetics, SyntheticInstrument, InstrumentId),
-                "accounts": self._known_accounts(moment),
-                "orders": self._known_orders(moment),
-                "positions": self._known_positions(moment),
-            }
+        (currencies, instruments, synthetics, accounts, orders, positions), generation = self._at_one_moment(
+            lambda loader: (
+                loader.currencies(),
+                loader.records(self._keys.instruments, Instrument, InstrumentId),
+                loader.records(self._keys.synthetics, SyntheticInstrument, InstrumentId),
+                loader.accounts(),
+                loader.orders(open_only=False),
+                loader.positions(open_only=False),
+            )
+        )
+        return {
+            "currencies": currencies,
+            "instruments": instruments,
+            "synthetics": synthetics,
+            "accounts": self._known(self._accounts, generation, accounts, _account_id),
+            "orders": self._known(self._orders, generation, orders, _order_id),
+            "positions": self._known(self._positions, generation, positions, _position_id),
+        }
 
     def load_currency(self, code: str) -> Currency | None:
         check("load_currency", "code", code, str)
@@ -289,8 +297,8 @@ class RedisCacheDatabase(Intake):
         return self._one_known(self._accounts, account_id, lambda loader: loader.account(account_id))
 
     def load_accounts(self) -> dict[AccountId, Account]:
-        with self._at_one_moment() as moment:
-            return self._known_accounts(moment)
+        accounts, generation = self._at_one_moment(lambda loader: loader.accounts())
+        return self._known(self._accounts, generation, accounts, _account_id)
 
     def load_order(self, client_order_id: ClientOrderId) -> Order | None:
         check("load_order", "client_order_id", client_order_id, ClientOrderId)
@@ -298,8 +306,8 @@ class RedisCacheDatabase(Intake):
 
     def load_orders(self, open_only: bool = False) -> dict[ClientOrderId, Order]:
         _check_flag("load_orders", "open_only", open_only)
-        with self._at_one_moment() as moment:
-            return self._known_orders(moment, open_only)
+        orders, generation = self._at_one_moment(lambda loader: loader.orders(open_only))
+        return self._known(self._orders, generation, orders, _order_id)
 
     def load_position(self, position_id: PositionId) -> Position | None:
         check("load_position", "position_id", position_id, PositionId)
@@ -307,13 +315,12 @@ class RedisCacheDatabase(Intake):
 
     def load_positions(self, open_only: bool = False) -> dict[PositionId, Position]:
         _check_flag("load_positions", "open_only", open_only)
-        with self._at_one_moment() as moment:
-            return self._known_positions(moment, open_only)
+        positions, generation = self._at_one_moment(lambda loader: loader.positions(open_only))
+        return self._known(self._positions, generation, positions, _position_id)
 
     def load_position_cycles(self, position_id: PositionId) -> list[Position]:
         check("load_position_cycles", "position_id", position_id, PositionId)
-        with self._at_one_moment() as moment:
-            return moment.loader.position_cycles(position_id)
+        return self._at_one_moment(lambda loader: loader.position_cycles(position_id))[0]
 
     def load_actor(self, component_id: ComponentId) -> dict[str, bytes]:
         check("load_actor", "component_id", component_id, ComponentId)
@@ -371,19 +378,24 @@ class RedisCacheDatabase(Intake):
 
     def _fresh(self) -> Loader:
         """Wait until a load sees what was accepted before it."""
-        if self._persister.closed:
-            raise Closed(f"{self!r} is closed: open one to load from")
-        self._persister.sync(self.config.load_timeout_s)
+        self._refuse_closed()
+        self._persister.settled(self.config.load_timeout_s)
         return self._loader
 
-    @contextmanager
-    def _at_one_moment(self) -> Iterator[_Moment]:
-        """As `_fresh`, and what is read meanwhile is of one moment, however many reads that takes."""
-        generation = self._generation
+    def _refuse_closed(self) -> None:
         if self._persister.closed:
             raise Closed(f"{self!r} is closed: open one to load from")
-        with self._persister.held(self.config.load_timeout_s), collector_paused():
-            yield _Moment(self._loader, generation)
+
+    def _at_one_moment(self, read: Callable[[Loader], R]) -> tuple[R, int]:
+        """Return what `read` reads, all of one moment however many reads that takes, and the generation before."""
+        while True:
+            generation = self._generation
+            self._refuse_closed()
+            with self._persister.held(self.config.load_timeout_s) as hold, collector_paused():
+                found = read(self._loader)
+            if not hold.broken:
+                return found, generation
+            # A signal handler that ran meanwhile had to let the writer go on.
 
     def _one_known(
         self, lives: dict[str, Life], aggregate_id: str, load: Callable[[Loader], tuple[A, int] | None]
@@ -395,22 +407,13 @@ class RedisCacheDatabase(Intake):
         self._learn(lives, generation, aggregate_id, *loaded)
         return loaded[0]
 
-    def _known_accounts(self, moment: _Moment) -> dict[AccountId, Account]:
-        return self._known(moment, self._accounts, lambda account: account.id, moment.loader.accounts())
-
-    def _known_orders(self, moment: _Moment, open_only: bool = False) -> dict[ClientOrderId, Order]:
-        return self._known(moment, self._orders, lambda order: order.client_order_id, moment.loader.orders(open_only))
-
-    def _known_positions(self, moment: _Moment, open_only: bool = False) -> dict[PositionId, Position]:
-        return self._known(moment, self._positions, lambda position: position.id, moment.loader.positions(open_only))
-
     def _known(
-        self, moment: _Moment, lives: dict[str, Life], id_of: Callable[[A], K], loaded: dict[str, tuple[A, int]]
+        self, lives: dict[str, Life], generation: int, loaded: dict[str, tuple[A, int]], id_of: Callable[[A], K]
     ) -> dict[K, A]:
         """Note that from now on this process knows what was `loaded`."""
         found: dict[K, A] = {}
         for aggregate_id, (aggregate, version) in loaded.items():
-            self._learn(lives, moment.generation, aggregate_id, aggregate, version)
+            self._learn(lives, generation, aggregate_id, aggregate, version)
             found[id_of(aggregate)] = aggregate
         return found
 
@@ -428,11 +431,16 @@ class RedisCacheDatabase(Intake):
             )
 
 
-class _Moment(NamedTuple):
-    """A loader of what the log was at one moment, and what this process had counted by then."""
+def _account_id(account: Account) -> AccountId:
+    return account.id
 
-    loader: Loader
-    generation: int
+
+def _order_id(order: Order) -> ClientOrderId:
+    return order.client_order_id
+
+
+def _position_id(position: Position) -> PositionId:
+    return position.id
 
 
 class _Beat:

@@ -180,7 +180,7 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
             record = next(self._records, None)
             if record is None:
                 raise JournalError(f"position {self._taken + 1} is not in the journal any more")
-            taken.append(revived(record))
+            taken.append(revived(record, self._taken + 1))
             self._taken = record.position
         self._records_at = self._taken + 1
 
@@ -206,6 +206,14 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
         finally:
             self._order.release()
         return True
+
+    def append_last(self, item: Journaled) -> Entry | None:
+        """Put `item` in the journal and return its entry; None if there is no room. Once it is concluded."""
+        try:
+            self._taken = self._journal.append(item.accepted_ns, item.entry.payload)
+        except JournalError:
+            return None
+        return item.entry
 
     def release(self) -> None:
         """Close the journal, once nothing is taken any more. What is not written stays in it."""

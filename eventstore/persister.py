@@ -35,6 +35,7 @@ from eventstore.errors import (
     ConfigError,
     JournalError,
     Refused,
+    Retryable,
     SyncTimeout,
     WriterFailed,
 )
@@ -44,7 +45,7 @@ from eventstore.journal import Journal, JournalRecord
 from eventstore.journaled import Journaled, JournaledBacklog
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
-from eventstore.recovery import Tail, tail
+from eventstore.recovery import Tail, instance_of, tail
 from eventstore.retained import JournalWindow, MemoryWindow
 from eventstore.storage.appender import Accepted, Appender, Batch, Claim, Entry, claim
 from eventstore.storage.connect import bulk_bytes_max, connect, default_client_name, redact, server_facts
@@ -56,11 +57,13 @@ from eventstore.termination import close_on_sigterm
 from workers.backlog import Backlog, Full, OnFull, Shut
 from workers.batch import BatchFormer
 from workers.confirmer import Confirmer
-from workers.sink import Retained, Unavailable
+from workers.sink import Regressed, Retained, Unavailable
 from workers.watermark import Mark, Watermark
-from workers.writer import Stopped, Writer
+from workers.writer import Hold, Stopped, Writer
 
 READ_RETRIES = 3
+DOUBT_S = 0.005
+"""How long a load lets the writer look where the log ends before it looks again itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,6 @@ class Persister:
             "python": platform.python_version(),
         }
         fence = self.reader.fence()
-        last = self.reader.last()
         given = self._epoch_given(fence)
         with translated("publish the schema"):
             pipeline = self._write_client.pipeline(transaction=False)
@@ -226,10 +228,11 @@ class Persister:
                 pipeline.hsetnx(self.keys.schema, field, fields)
             pipeline.execute()
         claimed = claim(self._write_client, self.keys, json.dumps(owner), time.time_ns() // 1_000_000, given)
+        last = self.reader.last()
         self.epoch = claimed.epoch
         self._first_position = claimed.position
         rest = self._recover(claimed)
-        self._appender = Appender(self._write_client, self.keys, claimed, self._quarantined)
+        self._appender = Appender(self._write_client, self.keys, claimed, self._quarantined, self._is_gone)
         durable = Watermark() if self._durability.asks else None
         retained: Retained[Entry]
         if self._journal is None:
@@ -354,9 +357,16 @@ class Persister:
             about["set_aside" if rest.strange else "recovered"] = {"first": rest.first, "last": rest.last}
         return ("open", self.keys.namespace, time.time_ns(), c.Opened, (claimed.epoch, about))
 
-    def _last_words(self) -> Accepted:
+    def _last_words(self) -> Entry | None:
         counts = {"commands": self._writer.taken - self._first_position, "batches": self._writer.batches}
-        return ("close", self.keys.namespace, time.time_ns(), c.ClosedWell, (self.epoch, counts))
+        accepted_ns = time.time_ns()
+        entry = Entry.of(accepted_ns, c.ClosedWell(self.epoch, counts))
+        # A position that is in the log and not in the journal could not be written again.
+        return entry if self._journal is None else self._journaled.append_last(Journaled(accepted_ns, entry))
+
+    def _is_gone(self, owner: str) -> bool:
+        """Whether that owner of the log has certainly ended: who had this journal has, as nobody can share it."""
+        return self._journal is not None and instance_of(owner) in self._journal.owners[:-1]
 
     # -- Accepting ---------------------------------------------------------------------------------------------
 
@@ -458,19 +468,37 @@ class Persister:
         raise self._too_late(timeout_s, level)
 
     @contextmanager
-    def held(self, timeout_s: float) -> Iterator[None]:
-        """As `sync`, and nothing more is applied meanwhile: whatever is read is of one moment. Raises as `sync`."""
+    def held(self, timeout_s: float) -> Iterator[Hold]:
+        """As `settled`, and nothing more is applied meanwhile: what is read until it is broken is of one moment."""
         deadline = time.monotonic() + timeout_s
-        self.sync(timeout_s)
-        with self._writer.hold(max(deadline - time.monotonic(), 0.0)) as held:
-            if not held:
+        self.settled(timeout_s)
+        with self._writer.hold(max(deadline - time.monotonic(), 0.0)) as hold:
+            if not hold.reached:
                 raise self._too_late(timeout_s, "applied")
-            yield
+            yield hold
+
+    def settled(self, timeout_s: float) -> None:
+        """As `sync`, and see that the server still has it: it may have been set back, or emptied, while it was idle."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            position = self.sync(max(deadline - time.monotonic(), 0.0))
+            fence = self.reader.fence()
+            mine = fence is not None and fence.epoch == self.epoch and instance_of(fence.owner) == self._instance
+            if fence is not None and mine and fence.position >= position:
+                return
+            if fence is not None and fence.epoch >= self.epoch and not mine:
+                return  # somebody took over: what is there is still whole, and the next write will say so
+            what = "is gone" if fence is None else f"ends at position {fence.position} of epoch {fence.epoch}"
+            self._writer.doubt(Regressed(Retryable(f"read {self.keys.log}: it {what}, {position} was confirmed")))
+            if time.monotonic() >= deadline:
+                raise self._too_late(timeout_s, "applied")
+            time.sleep(DOUBT_S)
 
     def _check_wait(self, level: Level) -> None:
         if self._pid != os.getpid():
             raise Closed(f"sync: this database was opened by process {self._pid}; open one of your own")
         self.refuse_to_wait_for_itself("sync")
+        self._writer.break_holds()
         if level == "journaled" and self._journal is None:
             raise Refused('sync: there is no journal to wait for: open with journal=DIR, or wait for "applied"')
 
@@ -516,6 +544,7 @@ class Persister:
     def refuse_more(self) -> None:
         """Take no more calls; what was accepted is still written. Raises as `refuse_to_wait_for_itself`."""
         self.refuse_to_wait_for_itself("close")
+        self._writer.break_holds()
         self._backlog.close("the database is closed")
 
     def close(self, timeout_s: float) -> int:
@@ -577,17 +606,14 @@ class Persister:
 
     def _count_not_written(self) -> int:
         writer = self._writer
-        applied = writer.applied.position
-        # The entries that say hello and goodbye are nobody's commands.
+        # What the log lost of those who wrote before is not ours.
+        applied = max(writer.applied.position, self._first_position)
         if self._journal is not None:
-            return max(0, self._journaled.accepted - applied) - (self._opened_at > applied)
-        waiting = sum(not isinstance(item, Mark) for item in self._backlog.waiting())
-        in_doubt = writer.in_doubt
-        if applied < self._opened_at:
-            waiting -= 1
-        if in_doubt and writer.spoken:
-            waiting -= 1
-        return waiting + in_doubt
+            count = self._journaled.accepted - applied
+        else:
+            count = writer.taken - applied + sum(not isinstance(item, Mark) for item in self._backlog.waiting())
+        # The entries that say hello and goodbye are nobody's commands.
+        return count - (applied < self._opened_at) - (count > 0 and writer.spoken)
 
     def _set_aside(self) -> Path | None:
         """Keep in a file what was accepted and is not written, where no journal has it; return the file."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import count
 
 from eventstore import commands as c
+from eventstore.errors import DataLoss
 from eventstore.journal import Journal, JournalRecord
 from eventstore.storage.appender import Entry
 from workers.watermark import Watermark
@@ -69,9 +71,22 @@ class JournalWindow:
             self._journal.trim(done if self._durable is None else min(done, self._durable.position))
 
     def since(self, position: int) -> Iterator[Entry]:
-        return map(revived, self._journal.read(position))
+        return map(revived, self._journal.read(position), count(position + 1))
 
 
-def revived(record: JournalRecord) -> Entry:
-    """Return the entry that `record` was written for."""
+def revived(record: JournalRecord, position: int) -> Entry:
+    """Return the entry that `record` was written for, which is that of `position`.
+
+    Raises
+    ------
+    DataLoss
+        If the journal goes on with a later one. It can be behind a log that outlived it, and that lost them since.
+    """
+    if record.position != position:
+        raise DataLoss(
+            f"write from the journal: positions {position} to {record.position - 1} are neither in the log nor in the "
+            "journal",
+            position,
+            record.position - 1,
+        )
     return Entry(record.accepted_ns // 1_000_000, c.decode(record.payload), record.payload)

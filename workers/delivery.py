@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 from workers.batch import BatchFormer
@@ -293,13 +294,13 @@ class Delivery(Generic[Item, Entry, Batch]):
         self._sent = 0
         self._peeked = None
         self._keep(position)
+        self._sealed = self.applied = position
         if position < self._kept:
             first = self._retained.first
             if first > position + 1:
                 raise self._packer.lost(position + 1, min(first - 1, self._kept))
             self._replay = self._retained.since(position)
         self._replay_until = self._kept
-        self._sealed = self.applied = position
 
     def said(self, last_words: Item | None) -> None:
         """Everything else is written: `last_words` are the last entry."""
@@ -340,5 +341,7 @@ class Delivery(Generic[Item, Entry, Batch]):
         return list(self._slice)
 
     def unconfirmed(self) -> tuple[int, list[Entry]]:
-        """Return the entries that were never confirmed, and the position of the first of them."""
-        return self._kept + 1, [*self._pending, *self._former.entries]
+        """Return the entries that are not in the log and are at hand, and the position of the first of them."""
+        first = min(max(self.applied + 1, self._retained.first), self._kept + 1)
+        again = islice(self._retained.since(first - 1), self._kept + 1 - first)
+        return first, [*again, *self._pending, *self._former.entries]

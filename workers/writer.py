@@ -15,7 +15,7 @@ from workers.backlog import Backlog
 from workers.batch import BatchFormer
 from workers.delivery import Delivery, Do, Linger, Nap, Receive, Send
 from workers.gate import Gate
-from workers.sink import Backoff, Retained, Sink, Unavailable
+from workers.sink import Backoff, Regressed, Retained, Sink, Unavailable
 from workers.watermark import Mark, Watermark
 
 Item = TypeVar("Item")
@@ -30,6 +30,16 @@ TURN_S = 0.0005
 
 class Stopped(Exception):
     """The writer has ended in order, or was abandoned: what is waited for will not come."""
+
+
+class Hold:
+    """While it is reached and not broken, nothing is applied."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.thread = threading.get_ident()
+        self.reached = False
+        self.broken = False
 
 
 class Listener(Protocol):
@@ -61,7 +71,7 @@ class Writer(Generic[Item, Entry, Batch]):
     position : int
         The last position that is in the log already.
     last_words : callable, optional
-        Called when the writer ends in order, with everything drained; what it returns is written last.
+        Called when the writer ends in order, with everything drained; what it returns is written last, if not None.
     """
 
     def __init__(
@@ -74,7 +84,7 @@ class Writer(Generic[Item, Entry, Batch]):
         position: int,
         name: str,
         inflight_max: int = 2,
-        last_words: Callable[[], Item] | None = None,
+        last_words: Callable[[], Item | None] | None = None,
         backoff: Backoff | None = None,
         backoff_held: Backoff | None = None,
     ) -> None:
@@ -89,7 +99,8 @@ class Writer(Generic[Item, Entry, Batch]):
         self._listener = listener
         self._last_words = last_words
         self._abandoned = False
-        self._holders: dict[int, Gate] = {}  # of those who want nothing to be applied, opened when that is so
+        self._holds: dict[int, Hold] = {}
+        self._doubt: Regressed | None = None
         self._resume = Gate()  # opened when there is one more or less
         self._nap = Gate()  # opened to end a wait between two attempts
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -137,20 +148,37 @@ class Writer(Generic[Item, Entry, Batch]):
         self._sink.interrupt()
 
     @contextmanager
-    def hold(self, timeout_s: float) -> Iterator[bool]:
-        """Let nothing be applied meanwhile; yield whether that was reached within `timeout_s` seconds.
+    def hold(self, timeout_s: float) -> Iterator[Hold]:
+        """Let nothing be applied meanwhile, if that is reached within `timeout_s` seconds.
 
         For whoever reads more than the sink gives in one piece. Several may hold at once. Not on the writer's thread.
         """
-        gate = Gate()
-        self._holders[id(gate)] = gate
+        hold = Hold()
+        self._holds[id(hold)] = hold
         self._resume.open()  # if it holds already
         self._backlog.wake()
         try:
-            yield gate.wait(timeout_s)
+            hold.reached = hold.gate.wait(timeout_s)
+            yield hold
         finally:
-            del self._holders[id(gate)]
-            self._resume.open()
+            self._let_go(hold)
+
+    def break_holds(self) -> None:
+        """End the holds of the calling thread: it is about to wait for the writer, as in a signal handler."""
+        for hold in list(self._holds.values()):
+            if hold.thread == threading.get_ident():
+                hold.broken = True
+                self._let_go(hold)
+
+    def _let_go(self, hold: Hold) -> None:
+        self._holds.pop(id(hold), None)
+        self._resume.open()
+
+    def doubt(self, reason: Regressed) -> None:
+        """Ask the sink where the log ends, and go on from there: somebody has seen that it is not where it was."""
+        self._doubt = reason
+        self._resume.open()
+        self._backlog.wake()
 
     def unconfirmed(self) -> tuple[int, list[Entry]]:
         """Return the entries that were taken and never confirmed, and the position of the first. Once it has ended."""
@@ -174,7 +202,7 @@ class Writer(Generic[Item, Entry, Batch]):
         for item in self._backlog.waiting():
             if isinstance(item, Mark):
                 item.fail(end)
-        self._open_holders()
+        self._open_holds()
         self._sink.close()
         self._listener.ended(end if failed else None)
 
@@ -183,7 +211,10 @@ class Writer(Generic[Item, Entry, Batch]):
         turn_ends_s = 0.0
         while not self._abandoned:
             now_s = time.monotonic()
-            do = delivery.next(now_s, backlog.closed is not None and not len(backlog), bool(self._holders))
+            if self._doubt is not None:
+                doubt, self._doubt = self._doubt, None
+                self._failed(doubt)
+            do = delivery.next(now_s, backlog.closed is not None and not len(backlog), bool(self._holds))
             if do is Do.TAKE:
                 if now_s >= turn_ends_s:
                     time.sleep(0)
@@ -193,8 +224,7 @@ class Writer(Generic[Item, Entry, Batch]):
                 try:
                     self._speak(do)
                 except Unavailable as error:
-                    nap = delivery.failed(error)
-                    self._listener.retrying(error, delivery.attempts, nap.wait_s, delivery.in_flight)
+                    self._failed(error)
             elif isinstance(do, Linger):
                 backlog.linger(do.left_s)
             elif isinstance(do, Nap):
@@ -204,12 +234,16 @@ class Writer(Generic[Item, Entry, Batch]):
             elif do is Do.WAIT:
                 backlog.wait()
             elif do is Do.HOLD:
-                self._open_holders()
+                self._open_holds()
                 self._resume.wait()
             elif do is Do.CONCLUDE:
                 self._conclude()
             else:
                 return
+
+    def _failed(self, error: Unavailable) -> None:
+        nap = self._delivery.failed(error)
+        self._listener.retrying(error, self._delivery.attempts, nap.wait_s, self._delivery.in_flight)
 
     def _speak(self, do: Send[Batch] | Receive[Batch] | Do) -> None:
         """Do what goes over the line."""
@@ -233,15 +267,16 @@ class Writer(Generic[Item, Entry, Batch]):
             delivery.rewound(position)
             self.applied.advance(delivery.applied)
 
-    def _open_holders(self) -> None:
-        for gate in list(self._holders.values()):
-            gate.open()
+    def _open_holds(self) -> None:
+        for hold in list(self._holds.values()):
+            hold.gate.open()
 
     def _conclude(self) -> None:
         if not self._backlog.conclude():
             return  # something came in before the door was shut
-        self.spoken = self._last_words is not None
-        self._delivery.said(None if self._last_words is None else self._last_words())
+        last_words = None if self._last_words is None else self._last_words()
+        self.spoken = last_words is not None
+        self._delivery.said(last_words)
 
 
 Work = Writer[Any, Any, Any]

@@ -159,7 +159,7 @@ class Appender:
     """The sink of one writer: `client` must not send anything again by itself.
 
     Not for more than one thread. `on_quarantine` is told the operation, key and error of a call that can not be
-    encoded.
+    encoded. `is_gone` says of an owner of the log before this one whether it certainly has ended.
     """
 
     def __init__(
@@ -168,9 +168,11 @@ class Appender:
         keys: Keys,
         claimed: Claim,
         on_quarantine: Callable[[str, str, BaseException], None] = lambda operation, key, error: None,
+        is_gone: Callable[[str], bool] = lambda owner: False,
     ) -> None:
         self._client = client
         self._on_quarantine = on_quarantine
+        self._is_gone = is_gone
         self._keys = keys
         self._claimed = claimed
         self._chain = claimed.chain
@@ -306,12 +308,15 @@ class Appender:
         """
         claimed = self._claimed
         where = f"go on with {self._keys.log}"
-        before = (str(claimed.epoch), str(claimed.epoch_before), claimed.owner_before, str(claimed.position))
         try:
             connection = self._connection or self._connect()
+            connection.send_command("HMGET", self._keys.writer, "epoch", "owner", "position", "chain")
+            seen: Any = _unless_foreign(connection)
+            if seen[0] is not None:
+                self._check_claim(where, int(seen[0]), seen[1].decode(), int(seen[2]), seen[3])
             connection.send_command(
                 "EVAL", script("claim.lua"), 2, self._keys.writer, self._keys.log, claimed.owner,
-                time.time_ns() // 1_000_000, GENESIS, "0", *before,
+                time.time_ns() // 1_000_000, GENESIS, "0", str(claimed.epoch), *[part or b"" for part in seen[:3]],
             )  # fmt: skip
             reply: Any = connection.read_response()
         except (redis.RedisError, OSError) as error:
@@ -323,6 +328,19 @@ class Appender:
         now = Claim.of(claimed.owner, reply)
         self._chain, self._last_ms = now.chain, now.last_ms
         return now.position
+
+    def _check_claim(self, where: str, epoch: int, owner: str, position: int, chain: bytes) -> None:
+        """Raise unless the log is this writer's, or was before the server lost the claim and nobody else went on."""
+        claimed = self._claimed
+        if epoch > claimed.epoch or (epoch == claimed.epoch and owner != claimed.owner):
+            raise self._fenced(where, epoch, owner)
+        if epoch == claimed.epoch or (position, chain) == (claimed.position, claimed.chain):
+            return
+        if position >= claimed.position:
+            raise self._fenced(where, epoch, owner)  # who was shut out was let in again by the loss, and wrote
+        if not self._is_gone(owner):
+            # What it ends with can not be told from what a writer wrote that was let in again.
+            raise self.lost(position + 1, claimed.position)
 
     def lost(self, first: int, last: int) -> DataLoss:
         return DataLoss(
@@ -378,6 +396,16 @@ class Appender:
     def _unavailable(self, error: Exception, operation: str) -> Exception:
         known: StorageError = classify(error, operation)
         return Unavailable(known, held=isinstance(known, Held)) if isinstance(known, Held | Retryable) else known
+
+
+def _unless_foreign(connection: redis.Connection) -> Any:
+    """Return four fields, or Nones where something that has no fields stands: the script says what that is."""
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        return [None] * 4
 
 
 def _named(keys: Keys, batch: Batch) -> str:

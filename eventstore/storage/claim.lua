@@ -9,15 +9,15 @@
 --
 -- To claim the log again after the server lost the claim, also
 -- ARGV[5]  the epoch that was claimed
--- ARGV[6]  the epoch that it was claimed from
--- ARGV[7]  the owner that it was claimed from
--- ARGV[8]  the position at which it was claimed
+-- ARGV[6]  the epoch that the fence was seen to have
+-- ARGV[7]  its owner then
+-- ARGV[8]  its position then
 --
 -- Counts the epoch up, so every batch of an older writer is refused from now on, and answers
 --   {'claimed', epoch, position, chain, id of the last entry, epoch before, owner before or '', claim time of the owner
 --    before or ''}
--- To claim it again puts the claimed epoch back, if the fence is the one it was claimed from and nobody has written
--- since; writes nothing if the claim stands. Otherwise it answers {'fenced', epoch, owner}.
+-- To claim it again puts the claimed epoch back, if the fence still is as it was seen; writes nothing if the claim
+-- stands. Otherwise it answers {'fenced', epoch, owner}.
 -- It writes nothing, and answers {'diverged', what is wrong}, when log and fence do not belong together: a log without a
 -- fence, a fence without its log, another last entry than the fence says, or a foreign type at one of the keys.
 
@@ -62,7 +62,7 @@ end
 local epoch = string.format('%.0f', math.max(tonumber(fence[1]), tonumber(ARGV[4])) + 1)
 if again then
   local stands = fence[1] == again and fence[5] == ARGV[1]
-  local lost = fence[1] == ARGV[6] and fence[5] == ARGV[7] and tonumber(fence[2]) <= tonumber(ARGV[8])
+  local lost = fence[1] == ARGV[6] and fence[5] == ARGV[7] and fence[2] == ARGV[8]
   if not stands and not lost then
     return {'fenced', fence[1], fence[5]}
   end
