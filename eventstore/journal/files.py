@@ -39,7 +39,6 @@ def own_directory(directory: Path | str) -> Path:
     home = Path(os.path.realpath(directory))
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sync_directory(home.parent)
         names = os.listdir(home)
         if names and LOCK not in names:
             raise JournalError(f"{home} holds {min(names)!r} and is no journal's; name an empty or a new directory")

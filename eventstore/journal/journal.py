@@ -158,6 +158,8 @@ class Journal:
             try:
                 held = inspected(home, trader_id, schema_version)
                 tidy(held, durable=fsync != NEVER)
+                if fsync != NEVER:
+                    files.sync_directory(home.parent)  # where it may just have been made
                 journal = cls(home, lock, held, (trader_id, schema_version, owner), fsync, segment_bytes, bytes_max)
                 try:
                     remove_useless(held)
@@ -291,14 +293,14 @@ class Journal:
             position += 1
             moved = (segment, following, position)
             mapped = segment.map
-            commit, covered = pack_parts(segment.start, JournalRecord(position, accepted_ns, payload))
+            (length, crc), covered = pack_parts(segment.start, JournalRecord(position, accepted_ns, payload))
             covered += NOTHING  # where the next commit word will be
             place = slice(offset + 8, following + 8)
             try:
                 if self._turn is turn:
                     mapped[place] = covered
                 if self._turn is turn:
-                    COMMIT(mapped, offset, *commit)
+                    COMMIT(mapped, offset, length, crc)
                 if self._turn is turn and self.fsync == EVERY:
                     try:
                         segment.sync()

@@ -142,36 +142,43 @@ def judge(found: list[Found]) -> Survey:
         if each.header is not None and each.header.after is not None:
             limit = each.header.after if limit is None else min(limit, each.header.after)
     result = Survey(found)
-    # Who has anything whole behind it is damaged, and not torn.
     last_whole = max((each.number for each in found if each.scan.stretches), default=-1)
     reached: int | None = None  # the last position that counts so far
+    # Something that is no record, with nothing whole behind it in its file. It is harmless if what comes next goes on
+    # from what came before, it is damage if that does not, and if nothing comes next, it was never finished.
+    open_at: JournalDamaged | None = None
     for each in found:
+        header, damage = each.header, each.scan.damage
         if each.refused is not None:
             # A file that never got its first bytes, as after a crash of the host: nothing was ever in it.
             if each.number > last_whole and _is_empty(each):
                 result.torn = Torn(each.path, 0)
                 continue
             result.damages.append(each.refused)
-            reached = None
+            reached = open_at = None
             continue
+        if reached is None and header is not None and each is found[0]:
+            reached = header.after
         missing = _missing(each, reached)
-        if missing:
-            result.damages.append(JournalDamaged(each.path, HEADER_BYTES, missing))
-        stretch, damage = each.scan.stretch, each.scan.damage
+        if missing is not None or (open_at is not None and reached is None and each.counted):
+            result.damages.append(open_at or JournalDamaged(each.path, HEADER_BYTES, missing or ""))
+            open_at = None
+        elif each.counted or (header is not None and header.after is not None):
+            open_at = None
         if each.counted is not None:
             reached = each.counted.last
+        stretch = each.scan.stretch
         here = stretch.last if stretch else reached
         if each.limit is not None and here is not None and here >= each.limit:
             continue  # all that counts here is whole, and what comes behind it does not matter any more
         if each.scan.beyond:
-            where = damage.offset if damage else each.scan.end
-            result.damages.append(
-                JournalDamaged(each.path, where, f"{damage.reason if damage else 'no record'}; whole ones follow")
-            )
-        elif damage is not None and each.number < last_whole:
-            result.damages.append(JournalDamaged(each.path, damage.offset, damage.reason))
+            where, why = damage or Damage(each.scan.end, "there is no record")
+            result.damages.append(JournalDamaged(each.path, where, f"{why}, and whole ones are behind it"))
+            reached = each.stretches[-1].last if each.stretches else None
         elif damage is not None:
-            result.torn = Torn(each.path, damage.offset)
+            open_at = JournalDamaged(each.path, *damage)
+    if open_at is not None:
+        result.torn = Torn(open_at.path, open_at.offset)
     return result
 
 
