@@ -386,6 +386,19 @@ def test_a_server_is_asked_before_anything_else_what_it_knows(binary: Path) -> N
         assert dump(client) == before
 
 
+@of_each_kind
+def test_a_replica_is_asked_again_when_it_has_become_a_primary(binary: Path) -> None:
+    asked = [REPLICATED, ON_DISK] if binary in WITH_WAITAOF.values() else [REPLICATED]
+    with RedisServer(binary=binary) as server, connect(server.url, 5.0, "test") as client:
+        client.replicaof("127.0.0.1", "1")
+        for each in asked:
+            with pytest.raises(Retryable, match="this server is a replica"):
+                check_supported(client, each)
+        server.promote()
+        for each in asked:
+            check_supported(client, each)
+
+
 def version_of(binary: Path) -> str:
     name = next(name for name, each in BINARIES.items() if each == binary)
     return re.escape(name.rpartition("-")[2])
@@ -512,6 +525,31 @@ def test_a_connection_that_breaks_at_any_byte_confirms_nothing_that_is_not_so(
         probe.reset()
     assert probe.confirm().position == position
     probe.close()
+
+
+def test_a_connection_that_is_closed_between_the_write_and_the_wait_confirms_nothing(
+    hanging: tuple[RedisServer, Writing, FaultProxy],
+) -> None:
+    """A driver that connects anew by itself would wait there for nothing, which is there at once."""
+    replica, writing, _ = hanging
+    probe = writing.probe(REPLICATED)
+    probe.confirm()
+    connection = probe._connection
+    assert connection is not None
+    read = connection.read_response
+
+    def read_and_close(*arguments: Any, **options: Any) -> Any:
+        answer = read(*arguments, **options)
+        connection.disconnect()
+        return answer
+
+    connection.read_response = read_and_close  # type: ignore[method-assign]
+    replica.pause()
+    try:
+        unavailable(probe, Retryable, "can not be reached")
+    finally:
+        replica.resume()
+        del connection.read_response
 
 
 @pytest.fixture(scope="module")
