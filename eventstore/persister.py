@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import importlib.metadata
-import json
 import logging
 import os
-import platform
-import socket
 import sys
 import threading
 import time
@@ -24,14 +20,12 @@ from typing import Any, NoReturn
 import structlog
 
 from eventstore import commands as c
-from eventstore import schema
-from eventstore.aside import diverged_at, set_aside
+from eventstore.aside import set_aside
 from eventstore.config import CacheDatabaseConfig, aside_directory, default_directory
 from eventstore.durability import Durability
 from eventstore.errors import (
     BacklogFull,
     Closed,
-    CodecError,
     ConfigError,
     JournalError,
     Refused,
@@ -45,14 +39,14 @@ from eventstore.journal import Journal, JournalRecord
 from eventstore.journaled import Journaled, JournaledBacklog
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
-from eventstore.recovery import Tail, instance_of, tail
+from eventstore.opening import Opening, open_log
+from eventstore.recovery import instance_of
 from eventstore.retained import JournalWindow, MemoryWindow
-from eventstore.storage.appender import Accepted, Appender, Batch, Claim, Entry, claim
+from eventstore.storage.appender import Accepted, Appender, Batch, Entry
 from eventstore.storage.connect import bulk_bytes_max, connect, default_client_name, redact, server_facts
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import EmbeddedServer
-from eventstore.storage.faults import translated
-from eventstore.storage.reader import Fence, LogEntry, Reader
+from eventstore.storage.reader import Reader
 from eventstore.termination import close_on_sigterm
 from workers.backlog import Backlog, Full, OnFull, Shut
 from workers.batch import BatchFormer
@@ -213,25 +207,16 @@ class Persister:
             If the server can not be reached or refuses, or the log is not whole. The log is as it was.
         """
         config = self.config
-        owner = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "instance": self._instance,
-            "library": importlib.metadata.version("eventstore"),
-            "python": platform.python_version(),
-        }
-        fence = self.reader.fence()
-        given = self._epoch_given(fence)
-        with translated("publish the schema"):
-            pipeline = self._write_client.pipeline(transaction=False)
-            for field, fields in (schema.describe() | c.describe()).items():
-                pipeline.hsetnx(self.keys.schema, field, fields)
-            pipeline.execute()
-        claimed = claim(self._write_client, self.keys, json.dumps(owner), time.time_ns() // 1_000_000, given)
-        last = self.reader.last()
+        opening = open_log(self._write_client, self.reader, self.keys, self._journal, self._instance, self.say)
+        claimed = opening.claimed
         self.epoch = claimed.epoch
         self._first_position = claimed.position
-        rest = self._recover(claimed)
+        if self._journal is not None:
+            self._journaled = JournaledBacklog(self._journal, claimed.position, *self._bounds())
+            self._backlog = self._journaled
+            if config.journal_fsync != "never":
+                self.journaled = Watermark(self._journal.synced)
+                self._journal.on_synced = self.journaled.advance
         self._appender = Appender(self._write_client, self.keys, claimed, self._quarantined, self._is_gone)
         durable = Watermark() if self._durability.asks else None
         retained: Retained[Entry]
@@ -255,8 +240,7 @@ class Persister:
             probe = DurabilityProbe(self._probe_client, self.keys, claimed.epoch, claimed.owner, self._durability)
             name = f"eventstore-confirmer-{self._trader_id}"
             self._confirmer = Confirmer(self._writer.applied, durable, probe, self._Confirming(self), name)
-        self._report_claim(claimed, last, rest)
-        self.put(self._opened(owner, claimed, rest))
+        self.put(self._opened(opening))
         self._opened_at = self._journal.position if self._journal is not None else claimed.position + 1
         self._writer.start()
         if self._confirmer is not None:
@@ -270,83 +254,10 @@ class Persister:
         """Give up what was connected, where `start` was not called or failed."""
         self._release()
 
-    # -- Opening -----------------------------------------------------------------------------------------------
+    # -- The first entry and the last --------------------------------------------------------------------------
 
-    def _epoch_given(self, fence: Fence | None) -> int:
-        """Return the highest epoch that the journal knows and the log may not; raise before anything is written."""
-        if self._journal is None:
-            return 0
-        position, owner = (0, "") if fence is None else (fence.position, fence.owner)
-        if self._tail(self._journal, position, owner).strange:
-            return 0
-        records = self._journal.read(position) if self._journal.position > position else iter(())
-        opened = [c.decode(record.payload) for record in records if record.payload.startswith(_OPENED)]
-        return max((command.epoch for command in opened if isinstance(command, c.Opened)), default=0)
-
-    def _tail(self, journal: Journal, position: int, owner: str) -> Tail:
-        return tail(self.keys.log, position, owner, journal.owners, journal.first, journal.position)
-
-    def _recover(self, claimed: Claim) -> Tail | None:
-        """Make the journal go on behind the log; return what of it is written again, or was set aside."""
-        if self._journal is None:
-            return None
-        journal = self._journal
-        rest = self._tail(journal, claimed.position, claimed.owner_before)
-        if rest.strange:
-            rest = self._set_aside_strange(journal, rest)
-        if claimed.position > journal.position:
-            journal.begin(claimed.position)
-        self._journaled = JournaledBacklog(journal, claimed.position, *self._bounds())
-        self._backlog = self._journaled
-        if self.config.journal_fsync != "never":
-            self.journaled = Watermark(journal.synced)
-            journal.on_synced = self.journaled.advance
-        if journal.torn is not None:
-            path, offset = journal.torn
-            self.say("warning", "dropped a torn record of the journal", path=str(path), offset=offset)
-        return rest
-
-    def _set_aside_strange(self, journal: Journal, rest: Tail) -> Tail:
-        """Take what somebody else's log does not have out of the journal; return that."""
-        oldest = next(journal.read(rest.first - 1), None)
-        if oldest is None:
-            return rest
-        log = self.reader.log(rest.first - 1, since_ms=oldest.accepted_ns // 1_000_000)
-        first = diverged_at(journal.read(rest.first - 1), log)
-        if first is None:
-            return Tail(rest.last + 1, rest.last, strange=True)
-        path = set_aside(journal.directory / "aside", self._trader_id, journal.owners[-2], journal.read(first - 1))
-        journal.discard_behind(first - 1)
-        self.say(
-            "error",
-            "set aside what the journal had and the log has not: another writer went on without it",
-            first=first,
-            last=rest.last,
-            path=str(path),
-        )
-        return Tail(first, rest.last, strange=True)
-
-    def _report_claim(self, claimed: Claim, last: LogEntry | None, rest: Tail | None) -> None:
-        if rest is not None and not rest.strange and rest.first <= rest.last:
-            if claimed.owner_before:
-                self.say("warning", "writing what the journal still has", first=rest.first, last=rest.last)
-            else:
-                self.say("error", "the log is gone: writing it anew from the journal", first=rest.first, last=rest.last)
-        if claimed.owner_before:
-            self.say(
-                "info",
-                "took over the log",
-                position=claimed.position,
-                epoch=claimed.epoch,
-                owner_before=claimed.owner_before,
-                claimed_before_ms=claimed.claimed_before_ms,
-                last_seen_ms=claimed.last_ms,
-                closed_well=_is_farewell(last),
-            )
-        else:
-            self.say("info", "opened a new log", namespace=self.keys.namespace, epoch=claimed.epoch)
-
-    def _opened(self, owner: dict[str, Any], claimed: Claim, rest: Tail | None) -> Accepted:
+    def _opened(self, opening: Opening) -> Accepted:
+        owner, claimed, rest = opening
         settings = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in asdict(self.config).items()
@@ -782,17 +693,6 @@ class Persister:
         def failed(self, error: BaseException) -> None:
             self._persister.board.trouble("durability", f"durability is not known any more: {error}")
             self._persister.say("critical", "durability is not known any more", error=str(error))
-
-
-_OPENED = c.encode(c.Opened(0, {}))[:2]
-"""How the payload of an `Opened` begins: with its number of fields, and its kind."""
-
-
-def _is_farewell(last: LogEntry | None) -> bool:
-    try:
-        return last is not None and isinstance(c.decode(last.payload), c.ClosedWell)
-    except CodecError:
-        return False
 
 
 def default_logger(trader_id: TraderId) -> Any:

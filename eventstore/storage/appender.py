@@ -7,7 +7,7 @@ import hashlib
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -102,6 +102,21 @@ def claim(client: redis.Redis, keys: Keys, owner: str, now_ms: int, epoch_given:
             "what is left of this trader's keys away to begin a new log"
         )
     return Claim.of(owner, reply)
+
+
+def publish(client: redis.Redis, keys: Keys, meanings: Mapping[str, str]) -> None:
+    """Say what records and commands mean, for other readers of the log; what was said before stays.
+
+    Raises
+    ------
+    StorageError
+        If the server can not be reached or refuses.
+    """
+    with translated("publish the schema"):
+        pipeline = client.pipeline(transaction=False)
+        for field, fields in meanings.items():
+            pipeline.hsetnx(keys.schema, field, fields)
+        pipeline.execute()
 
 
 class Operations:

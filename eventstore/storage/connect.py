@@ -16,6 +16,8 @@ from eventstore.storage.faults import translated
 
 _BULK_BYTES_MAX = 512 << 20
 
+Client = redis.Redis
+
 SCHEMES = ("redis://", "rediss://", "unix://")
 
 

@@ -1,0 +1,139 @@
+"""Opening a log: claiming it, and deciding what becomes of the tail of a journal. Afterwards this process writes it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from eventstore import commands as c
+from eventstore import schema
+from eventstore.aside import diverged_at, set_aside
+from eventstore.errors import CodecError
+from eventstore.journal import Journal
+from eventstore.keys import Keys
+from eventstore.model.identifiers import TraderId
+from eventstore.recovery import Tail, tail
+from eventstore.storage.appender import Claim, claim, publish
+from eventstore.storage.connect import Client
+from eventstore.storage.reader import Fence, Reader
+
+Say = Callable[..., None]
+"""Logs: level, event, values by name."""
+
+_OPENED = c.encode(c.Opened(0, {}))[:2]
+"""How the payload of an `Opened` begins: with its number of fields, and its kind."""
+
+
+class Opening(NamedTuple):
+    """A log that was claimed. `rest` is what of a journal is written to it again, or was set aside."""
+
+    owner: dict[str, Any]
+    claimed: Claim
+    rest: Tail | None
+
+
+def open_log(client: Client, reader: Reader, keys: Keys, journal: Journal | None, instance: str, say: Say) -> Opening:
+    """Claim the log as `instance`, and make `journal` go on behind it.
+
+    Raises
+    ------
+    DataLoss
+        If the log lost what it had confirmed, and the journal does not have it any more. Nothing was changed.
+    StorageError
+        If the server can not be reached or refuses, or the log is not whole. The log is as it was.
+    """
+    owner = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "instance": instance,
+        "library": importlib.metadata.version("eventstore"),
+        "python": platform.python_version(),
+    }
+    given = 0 if journal is None else _epoch_given(keys, journal, reader.fence())
+    publish(client, keys, schema.describe() | c.describe())
+    claimed = claim(client, keys, json.dumps(owner), time.time_ns() // 1_000_000, given)
+    rest = None if journal is None else _go_on(keys, reader, journal, claimed, say)
+    _report(keys, reader, claimed, rest, say)
+    return Opening(owner, claimed, rest)
+
+
+def _tail(keys: Keys, journal: Journal, position: int, owner: str) -> Tail:
+    return tail(keys.log, position, owner, journal.owners, journal.first, journal.position)
+
+
+def _epoch_given(keys: Keys, journal: Journal, fence: Fence | None) -> int:
+    """Return the highest epoch that the journal knows and the log may not; raise before anything is written."""
+    position, owner = (0, "") if fence is None else (fence.position, fence.owner)
+    if _tail(keys, journal, position, owner).strange or journal.position <= position:
+        return 0
+    opened = [c.decode(record.payload) for record in journal.read(position) if record.payload.startswith(_OPENED)]
+    return max((command.epoch for command in opened if isinstance(command, c.Opened)), default=0)
+
+
+def _go_on(keys: Keys, reader: Reader, journal: Journal, claimed: Claim, say: Say) -> Tail:
+    """Let the journal go on where the log ends, or where its own tail will; return that tail."""
+    rest = _tail(keys, journal, claimed.position, claimed.owner_before)
+    if rest.strange:
+        rest = _set_aside(keys.trader_id, reader, journal, rest, say)
+    if claimed.position > journal.position:
+        journal.begin(claimed.position)
+    if journal.torn is not None:
+        path, offset = journal.torn
+        say("warning", "dropped a torn record of the journal", path=str(path), offset=offset)
+    return rest
+
+
+def _set_aside(trader_id: TraderId, reader: Reader, journal: Journal, rest: Tail, say: Say) -> Tail:
+    """Take what somebody else's log does not have out of the journal; return that."""
+    oldest = next(journal.read(rest.first - 1), None)
+    if oldest is None:
+        return rest
+    log = reader.log(rest.first - 1, since_ms=oldest.accepted_ns // 1_000_000)
+    first = diverged_at(journal.read(rest.first - 1), log)
+    if first is None:
+        return Tail(rest.last + 1, rest.last, strange=True)
+    path = set_aside(journal.directory / "aside", trader_id, journal.owners[-2], journal.read(first - 1))
+    journal.discard_behind(first - 1)
+    say(
+        "error",
+        "set aside what the journal had and the log has not: another writer went on without it",
+        first=first,
+        last=rest.last,
+        path=str(path),
+    )
+    return Tail(first, rest.last, strange=True)
+
+
+def _report(keys: Keys, reader: Reader, claimed: Claim, rest: Tail | None, say: Say) -> None:
+    if rest is not None and not rest.strange and rest.first <= rest.last:
+        if claimed.owner_before:
+            say("warning", "writing what the journal still has", first=rest.first, last=rest.last)
+        else:
+            say("error", "the log is gone: writing it anew from the journal", first=rest.first, last=rest.last)
+    if not claimed.owner_before:
+        say("info", "opened a new log", namespace=keys.namespace, epoch=claimed.epoch)
+        return
+    say(
+        "info",
+        "took over the log",
+        position=claimed.position,
+        epoch=claimed.epoch,
+        owner_before=claimed.owner_before,
+        claimed_before_ms=claimed.claimed_before_ms,
+        last_seen_ms=claimed.last_ms,
+        closed_well=_ended_well(reader),
+    )
+
+
+def _ended_well(reader: Reader) -> bool:
+    last = reader.last()
+    try:
+        return last is not None and isinstance(c.decode(last.payload), c.ClosedWell)
+    except CodecError:
+        return False
