@@ -169,6 +169,7 @@ class Writer(Generic[Item, Entry, Batch]):
             if hold.thread == threading.get_ident():
                 hold.broken = True
                 self._let_go(hold)
+                hold.gate.open()  # if it is still waited for, that is over
 
     def _let_go(self, hold: Hold) -> None:
         self._holds.pop(id(hold), None)
