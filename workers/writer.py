@@ -155,6 +155,8 @@ class Writer(Generic[Item, Entry, Batch]):
         """
         hold = Hold()
         self._holds[id(hold)] = hold
+        if self.applied.failure is not None:  # looked at behind the line above: it has ended, or will open the gate
+            hold.gate.open()
         self._resume.open()  # if it holds already
         self._backlog.wake()
         try:
