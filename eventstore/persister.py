@@ -154,6 +154,7 @@ class Persister:
                 self._put_sized = self._backlog.put_sized
             else:
                 self._journal = self._open_journal(Path(config.journal))
+                self._instance = self._journal.owner
                 self.put = self._put_journaled
                 self._put_sized = self._put_journaled
         except BaseException:

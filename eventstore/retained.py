@@ -60,6 +60,7 @@ class JournalWindow:
         return self._journal.first
 
     def keep(self, last: int, entries: list[Entry]) -> None:
+        self._journal.settled = last
         size = sum([len(entry.payload) for entry in entries])
         self._steps.append((last, size))
         self._bytes += size

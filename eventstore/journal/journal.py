@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import threading
 import time
 import weakref
 from collections import deque
@@ -70,15 +71,21 @@ class Journal:
         """Called with each new `synced`, from the keeper's thread or, with fsync "always", the appending one."""
         self.no_room: str | None = None
         """Why no segment can be made; the keeper tries until one can."""
+        self.settled = 0
+        """The last position that is safer elsewhere than on this disk, so that its sync needs not be waited for."""
         self.trimmed = 0
         """The last position that `trim` has removed."""
         self.to_trim = 0
         self.prepared: deque[Segment] = deque()
+        # Held while a file is made, so that two are not made at once. Reentrant: for calls inside of calls.
+        self.making = threading.RLock()
         self.segments: dict[int, Segment] = {}
         """All segments with records, and the one that is written, in order. It is changed by single steps, unlocked."""
-        self._trader, self._schema, self._owner = identity
-        others = [owner for owner in held.owners if owner != self._owner]
-        self.owners: tuple[str, ...] = (*others, self._owner)
+        self._trader, self._schema, self.owner = identity
+        # An opening that came to nothing gives its name to the next, or every one of many would push out another.
+        self.owner = held.idle_owner or self.owner
+        others = [owner for owner in held.owners if owner != self.owner]
+        self.owners: tuple[str, ...] = (*others, self.owner)
         """Instances whose records may be in here, oldest first; the last one is the own."""
         self._lock = lock
         self._ended: str | None = None
@@ -344,21 +351,23 @@ class Journal:
             COMMIT(mapped, offset, 0, 0)  # of a record that was not finished: it would stand beside the one to come
         written = position > segment.before
         goes_on = written and segment.failed is None
-        # What was made ahead says that it goes on from the one before.
-        following = self._take_prepared(segment.number, wanted if goes_on else None)
-        if following is None:
-            if self.no_room is not None:
-                raise JournalFull(f"{self.directory}: {self.no_room}")
-            after = None if goes_on else position if written else segment.after
-            try:
-                following = self.make_segment(after=after, base=position, wanted=wanted)
-            except OSError as error:
-                self.no_room = str(error)
-                self._wake()
-                raise JournalFull(f"{self.directory}: no room for another file: {error}") from error
+        after = position if written else segment.after
+        with self.making:
+            # What was made ahead says that it goes on from the one before.
+            following = self._take_prepared(segment.number, wanted if goes_on else None)
+            if following is None:
+                if self.no_room is not None:
+                    raise JournalFull(f"{self.directory}: {self.no_room}")
+                try:
+                    following = self.make_segment(after=None if goes_on else after, base=position, wanted=wanted)
+                except OSError as error:
+                    self.no_room = str(error)
+                    self._wake()
+                    raise JournalFull(f"{self.directory}: no room for another file: {error}") from error
         adopted = False
         try:
             moved = self._start(following, position)
+            following.after = after
             if self._turn is turn:
                 adopted = True
                 segment.last = position
@@ -403,7 +412,7 @@ class Journal:
             schema=self._schema,
             trader=self._trader,
             segment=next(self._numbers),
-            owner=self._owner,
+            owner=self.owner,
             owners=self.owners[-OWNERS_MAX:],
             base=base,
             after=after,

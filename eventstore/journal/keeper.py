@@ -91,7 +91,7 @@ class Keeper:
         for oldest, following in itertools.pairwise(list(journal.segments.values())):
             last = position if following is current else following.last
             # The last file with records stays until another one tells as well how far the log went.
-            told = last > following.before or following.after >= oldest.last
+            told = last > following.before or following.base >= oldest.last
             if oldest is current or oldest.last > journal.to_trim or not told:
                 return
             journal.trimmed = oldest.last  # before it goes, so that whoever misses it finds out why
@@ -103,22 +103,25 @@ class Keeper:
         journal = self._journal
         current, _, position = journal.tail
         if journal.prepared:
+            self._report()
             journal.no_room = None
             return
         if journal.no_room is None and not current.passed:
             return
-        try:
-            segment = journal.make_segment(after=None, base=position)
-            if journal.fsync != "never":
-                try:
-                    segment.sync()
-                except OSError:
-                    segment.discard()
-                    raise
-        except OSError as error:
-            journal.no_room = str(error)
-            return
-        journal.prepared.append(segment)
+        with journal.making:
+            try:
+                segment = journal.make_segment(after=None, base=position)
+                if journal.fsync != "never":
+                    try:
+                        segment.sync()
+                    except OSError:
+                        segment.discard()
+                        raise
+            except OSError as error:
+                journal.no_room = str(error)
+                return
+            journal.prepared.append(segment)
+        self._report()  # whoever was refused is told of the reason before it is over
         journal.no_room = None
 
     def _sync(self) -> None:
@@ -139,8 +142,8 @@ class Keeper:
                     # What the disk refused may be gone, whatever it says the next time: it is not asked again.
                     segment.failed = str(error)
                     segment.limit = 0
-            if segment.failed is not None and segment.synced < last <= journal.to_trim:
-                segment.synced = last  # applied: nobody needs it here any more
+            if segment.failed is not None and segment.synced < last <= max(journal.to_trim, journal.settled):
+                segment.synced = last
             if sure:
                 synced = max(synced, segment.synced)
                 sure = segment.synced >= last

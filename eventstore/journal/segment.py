@@ -30,6 +30,7 @@ class Segment:
 
     __slots__ = (
         "after",
+        "base",
         "before",
         "bytes",
         "end",
@@ -57,6 +58,8 @@ class Segment:
         """The position before its first record."""
         self.after = after
         """The position of the last record in the segments before it."""
+        self.base = before
+        """The last position that its header tells of."""
         self.last = before
         """The position of its last record; of the segment that is being written, the journal's tail knows."""
         self.end = HEADER_BYTES

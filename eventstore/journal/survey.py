@@ -84,6 +84,13 @@ class Survey:
         return max(known, self.last or 0)
 
     @property
+    def idle_owner(self) -> str | None:
+        """The last one who opened the journal, if nothing was appended since."""
+        owner = next((each.header.owner for each in reversed(self.found) if each.header), None)
+        wrote = any(each.counted and each.header and each.header.owner == owner for each in self.found)
+        return None if wrote else owner
+
+    @property
     def owners(self) -> tuple[str, ...]:
         """Everybody who may have written here, oldest first."""
         owners: dict[str, None] = {}
