@@ -119,7 +119,6 @@ class RedisCacheDatabase(Intake):
         except BaseException:
             self._persister.discard()
             raise
-        weakref.finalize(self, self._persister.orphan).atexit = False
         if self.config.heartbeat_interval_s is not None:
             self._heartbeat = Heartbeat(
                 self.config.heartbeat_interval_s,
@@ -127,6 +126,7 @@ class RedisCacheDatabase(Intake):
                 name=f"eventstore-heartbeat-{trader_id}",
             )
             self._heartbeat.start()
+        weakref.finalize(self, _dropped, self._persister, self._heartbeat).atexit = False
 
     # -- Life --------------------------------------------------------------------------------------------------
 
@@ -441,6 +441,13 @@ def _order_id(order: Order) -> ClientOrderId:
 
 def _position_id(position: Position) -> PositionId:
     return position.id
+
+
+def _dropped(persister: Persister, heartbeat: Heartbeat | None) -> None:
+    """Nobody has the database any more."""
+    persister.orphan()
+    if heartbeat is not None:
+        heartbeat.stop(0.0)
 
 
 class _Beat:

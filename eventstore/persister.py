@@ -387,6 +387,9 @@ class Persister:
         with self._writer.hold(max(deadline - time.monotonic(), 0.0)) as hold:
             if not hold.reached:
                 raise self._too_late(timeout_s, "applied")
+            end = self._writer.applied.failure  # which lets go of everything, too
+            if end is not None:
+                raise self._in_vain(end) from end
             yield hold
 
     def settled(self, timeout_s: float) -> None:
@@ -426,17 +429,21 @@ class Persister:
     def _waiting(self, mark: Mark) -> Iterator[None]:
         """Take back `mark` if it was not reached, and say who waited in vain why."""
         try:
-            failure = self._writer.applied.failure
-            if failure is not None:
-                raise failure
+            end = self._writer.applied.failure
+            if end is not None:
+                raise end
             yield
-        except Stopped as stopped:
-            raise Closed("sync: the database is closed; close() said how many commands were not written") from stopped
-        except Exception as failure:
-            raise self._failed(failure, "sync") from failure
+        except Exception as end:
+            raise self._in_vain(end) from end
         finally:
             if not mark.known:
                 self._backlog.withdraw(mark)
+
+    def _in_vain(self, end: BaseException) -> Exception:
+        """What whoever waits for a writer gets that has ended."""
+        if isinstance(end, Stopped):
+            return Closed("sync: the database is closed; close() said how many commands were not written")
+        return self._failed(end, "sync")
 
     def _too_late(self, timeout_s: float, level: Level) -> SyncTimeout:
         return SyncTimeout(
@@ -502,6 +509,8 @@ class Persister:
         if self._confirmer is None:
             return
         applied = self._writer.applied.position
+        if not isinstance(self._writer.applied.failure, Stopped):
+            timeout_s = 0.0  # the writer has failed: what is to be confirmed may not be there
         try:
             durable = self.durable.wait_until(applied, timeout_s)
         except Exception:  # noqa: BLE001 - it has ended, and said why

@@ -275,6 +275,11 @@ class Delivery(Generic[Item, Entry, Batch]):
         return nap
 
     @property
+    def rewinding(self) -> bool:
+        """Whether the log is to be asked where it ends."""
+        return self._rewinding
+
+    @property
     def attempts(self) -> int:
         """How many attempts in a row have failed."""
         return self._backoff.attempts + self._backoff_held.attempts

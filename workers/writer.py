@@ -216,7 +216,8 @@ class Writer(Generic[Item, Entry, Batch]):
             now_s = time.monotonic()
             if self._doubt is not None:
                 doubt, self._doubt = self._doubt, None
-                self._failed(doubt)
+                if not delivery.rewinding:
+                    self._failed(doubt)
             do = delivery.next(now_s, backlog.closed is not None and not len(backlog), bool(self._holds))
             if do is Do.TAKE:
                 if now_s >= turn_ends_s:
