@@ -127,6 +127,7 @@ class Persister:
         self._closing = threading.Lock()  # held by whoever closes, and never let go
         self._not_written: int | None = None
         self._orphaned = False
+        self._aside: Path | None = None
         self._pid = os.getpid()
         self._instance = str(uuid.uuid4())
         self._durability = Durability.parse(config.durability)
@@ -539,13 +540,13 @@ class Persister:
     def _set_aside(self) -> Path | None:
         """Keep in a file what was accepted and is not written, where no journal has it; return the file."""
         busy = self._writer.alive and not self._writer.is_current
-        if busy or self._journal is not None or not self._count_not_written():
-            return None
+        if self._aside is not None or busy or self._journal is not None or not self._count_not_written():
+            return self._aside
         try:
-            return set_aside(aside_directory(self.config), self._trader_id, self._instance, self._unwritten())
+            self._aside = set_aside(aside_directory(self.config), self._trader_id, self._instance, self._unwritten())
         except Exception as error:  # noqa: BLE001 - there is nothing else left to try
             self.say("critical", "what is not written could not be set aside", error=str(error))
-            return None
+        return self._aside
 
     def _unwritten(self) -> Iterator[JournalRecord]:
         position, entries = self._writer.unconfirmed()

@@ -316,8 +316,6 @@ class Appender:
         ------
         Fenced
             If another writer took over.
-        DataLoss
-            If the server lost what was there before this writer claimed it, and somebody else went on from there.
         Diverged
             If log and fence do not belong together.
         """
@@ -327,8 +325,10 @@ class Appender:
             connection = self._connection or self._connect()
             connection.send_command("HMGET", self._keys.writer, "epoch", "owner", "position", "chain")
             seen: Any = _unless_foreign(connection)
-            if seen[0] is not None:
-                self._check_claim(where, int(seen[0]), seen[1].decode(), int(seen[2]), seen[3])
+            if seen[0] is not None and not self._may_claim(
+                where, int(seen[0]), seen[1].decode(), int(seen[2]), seen[3]
+            ):
+                return int(seen[2])
             connection.send_command(
                 "EVAL", script("claim.lua"), 2, self._keys.writer, self._keys.log, claimed.owner,
                 time.time_ns() // 1_000_000, GENESIS, "0", str(claimed.epoch), *[part or b"" for part in seen[:3]],
@@ -344,18 +344,20 @@ class Appender:
         self._chain, self._last_ms = now.chain, now.last_ms
         return now.position
 
-    def _check_claim(self, where: str, epoch: int, owner: str, position: int, chain: bytes) -> None:
-        """Raise unless the log is this writer's, or was before the server lost the claim and nobody else went on."""
+    def _may_claim(self, where: str, epoch: int, owner: str, position: int, chain: bytes) -> bool:
+        """Whether the log is this writer's, or was before the server lost the claim. Raises if somebody else went on.
+
+        Where it ends before the claim, it can be claimed again only if the owner then has certainly ended: otherwise
+        what it ends with can not be told from what a writer wrote that was let in again.
+        """
         claimed = self._claimed
         if epoch > claimed.epoch or (epoch == claimed.epoch and owner != claimed.owner):
             raise self._fenced(where, epoch, owner)
         if epoch == claimed.epoch or (position, chain) == (claimed.position, claimed.chain):
-            return
+            return True
         if position >= claimed.position:
             raise self._fenced(where, epoch, owner)  # who was shut out was let in again by the loss, and wrote
-        if not self._is_gone(owner):
-            # What it ends with can not be told from what a writer wrote that was let in again.
-            raise self.lost(position + 1, claimed.position)
+        return self._is_gone(owner)
 
     def lost(self, first: int, last: int) -> DataLoss:
         return DataLoss(
