@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,16 +19,31 @@ from eventstore.codec import MsgPackSerializer
 from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
 from eventstore.errors import CodecError, Refused, WriterFailed
+from eventstore.journal import JournalRecord, read_records
+from eventstore.keys import Keys
 from eventstore.model.currencies import EUR
-from eventstore.model.identifiers import ComponentId
+from eventstore.model.identifiers import ComponentId, TraderId
 from eventstore.model.orders import Order
 from eventstore.model.record import Record
 from eventstore.storage.appender import Appender
 from tests.support.databases import TRADER, open_database
-from tests.support.logs import check_log
+from tests.support.logs import check_log, read_log
 from tests.support.node import State
 from tests.support.orders import initialized
-from tests.support.outages import AWAY, BACK, KEYS, PATIENCE_S, STOPPED, Load, Told, call, written
+from tests.support.outages import (
+    AWAY,
+    BACK,
+    KEYS,
+    PATIENCE_S,
+    STOPPED,
+    Load,
+    Told,
+    call,
+    called,
+    nothing_left,
+    until,
+    written,
+)
 from tests.support.processes import PythonProcess
 from tests.support.redis_server import RedisServer
 
@@ -198,6 +214,171 @@ def test_row_30_an_exit_writes_what_was_accepted(way: str, redis_server: RedisSe
         assert isinstance(check_log(client, KEYS)[-1].command, c.ClosedWell)
 
 
+@pytest.mark.parametrize("count", [1, 700])
+def test_row_30_what_a_close_could_not_write_is_kept_in_the_journal(
+    count: int, fresh_server: RedisServer, tmp_path: Path, told: Told
+) -> None:
+    """It is counted, logged with where it is, and written by the next one that opens the journal."""
+    journal = tmp_path / "journal"
+    with open_database(fresh_server.url, logger=told, timeout_s=0.5, journal=journal) as database:
+        accepted = [call(database, number) for number in range(50)]
+        database.sync()
+        fresh_server.kill()
+        accepted += [call(database, number) for number in range(50, 50 + count)]
+        assert database.close(0.1) == count
+        assert database.close() == count
+    values = told.wait_for("closed with commands not written")[1]
+    assert (values["not_written"], values["kept"]) == (count, str(journal))
+    fresh_server.start()
+    assert written(fresh_server) == accepted[:50]
+    with open_database(fresh_server.url, logger=told, journal=journal) as database:
+        assert told.wait_for("writing what the journal still has")[0] == "warning"
+        accepted.append(call(database, 1))
+    assert written(fresh_server) == accepted
+
+
+def test_row_30_what_a_close_could_not_write_is_set_aside_without_a_journal(
+    fresh_server: RedisServer, tmp_path: Path, told: Told
+) -> None:
+    """In a file for people, named in the log line; nothing writes it behind their back."""
+    with open_database(fresh_server.url, logger=told, timeout_s=0.5, aside=tmp_path) as database:
+        accepted = [call(database, number) for number in range(50)]
+        last = database.sync()
+        fresh_server.kill()
+        kept = [call(database, number) for number in range(50, 150)]
+        assert database.close(0.1) == 100
+    records = set_aside(told, "closed with commands not written", tmp_path)
+    assert [record.position for record in records] == list(range(last + 1, last + 101))
+    assert [c.decode(record.payload) for record in records] == kept
+    fresh_server.start()
+    with open_database(fresh_server.url, aside=tmp_path):
+        pass
+    assert written(fresh_server) == accepted
+
+
+TOLD_TO_END = """
+import os, signal, sys, threading
+from tests.support.databases import open_database
+
+class Printed:
+    def bind(self, **values):
+        return self
+    def __getattr__(self, level):
+        if level.startswith("_"):
+            raise AttributeError(level)
+        return lambda event, **values: os.write(1, f"{event} {values.get('not_written')}\\n".encode())
+
+if sys.argv[2] == "handled":
+    def handle(number, frame):
+        os.write(1, b"handled\\n")
+        raise SystemExit(7)
+    signal.signal(signal.SIGTERM, handle)
+settings = {"close_on_sigterm": False} if sys.argv[2] == "not wanted" else {}
+database = open_database(sys.argv[1], logger=Printed(), timeout_s=0.3, close_timeout_s=0.2, **settings)
+other = open_database(sys.argv[1], TraderId("OTHER-002"), **settings) if sys.argv[2] == "two" else None
+number = 0
+while True:
+    database.add("key", b"%d" % number)
+    if other is not None:
+        other.add("key", b"%d" % number)
+    number += 1
+    os.write(1, b"%d\\n" % number)
+    if number % 100 == 0:
+        database.sync()
+""".replace("import os, signal", "from eventstore.model import TraderId\nimport os, signal")
+
+
+MANY = 500
+
+
+def made_many(process: PythonProcess) -> None:
+    """Wait until it has made so many calls."""
+    assert any(line == str(MANY) for line in iter(process.line, ""))
+
+
+def ended(process: PythonProcess) -> tuple[int, list[str]]:
+    """The number of calls that returned before it ended, and what else it said."""
+    lines = list(iter(process.line, ""))
+    numbers = [int(line) for line in lines if line.isdigit()]
+    return max(numbers, default=MANY), [line for line in lines if not line.isdigit()]
+
+
+@pytest.mark.parametrize("way", ["alone", "two", "handled"])
+def test_row_30_sigterm_writes_what_was_accepted_and_ends_the_process(
+    way: str, redis_server: RedisServer, redis_url: str
+) -> None:
+    """In the middle of calls and waits. A host with a handler of its own is left alone: that handler ends it as it
+    likes, and what was accepted is written at the exit."""
+    with PythonProcess(TOLD_TO_END, redis_url, way) as process:
+        made_many(process)
+        os.kill(process.pid, signal.SIGTERM)
+        count, said = ended(process)
+        assert process.join() == (7 if way == "handled" else -signal.SIGTERM)
+    assert said[-1] == "closed None"
+    assert ("handled" in said) is (way == "handled")
+    for trader in [KEYS, Keys(TraderId("OTHER-002"))][: 2 if way == "two" else 1]:
+        with redis_server.client() as client:
+            log = called(check_log(client, trader))
+        assert count <= len(log) <= count + 1
+        assert log == [c.Add("key", b"%d" % number) for number in range(len(log))]
+
+
+def test_row_30_sigterm_without_a_server_is_bounded_and_logs_what_is_not_written(fresh_server: RedisServer) -> None:
+    """A server that hangs does not keep a process that is told to end."""
+    with PythonProcess(TOLD_TO_END, fresh_server.url, "alone") as process:
+        made_many(process)
+        fresh_server.pause()
+        try:
+            began = time.monotonic()
+            os.kill(process.pid, signal.SIGTERM)
+            count, said = ended(process)
+            assert process.join() == -signal.SIGTERM
+            assert time.monotonic() - began < 10.0
+        finally:
+            fresh_server.resume()
+    not_written = int(said[-1].removeprefix("closed with commands not written "))
+    log = written(fresh_server)
+    # What was in doubt may have been applied by the server when it went on.
+    assert len(log) + not_written >= count
+    assert log == [c.Add("key", b"%d" % number) for number in range(len(log))]
+
+
+def test_row_30_sigterm_ends_a_process_at_once_that_does_not_want_it_handled(
+    redis_server: RedisServer, redis_url: str
+) -> None:
+    """close_on_sigterm=False: the signal does what it always does, and nothing is said."""
+    with PythonProcess(TOLD_TO_END, redis_url, "not wanted") as process:
+        made_many(process)
+        os.kill(process.pid, signal.SIGTERM)
+        _, said = ended(process)
+        assert process.join() == -signal.SIGTERM
+    assert "closed" not in str(said)
+    assert called(read_log(redis_server.client(), KEYS))
+
+
+def test_row_30_a_database_that_is_dropped_is_written_and_its_thread_ends(
+    redis_server: RedisServer, redis_url: str, told: Told
+) -> None:
+    """Nobody closed it and nobody has it any more: a ResourceWarning says so; what was accepted is written, the epoch
+    ends well, and no thread is left."""
+    with nothing_left():
+        only = [open_database(redis_url, logger=told, heartbeat_interval_s=0.01, linger_ms=5000.0)]
+        accepted = [call(only[0], number) for number in range(100)]
+        with pytest.warns(ResourceWarning, match="unclosed eventstore database"):
+            dropped(only)
+        until(lambda: not any(thread.name.startswith("eventstore-") for thread in threading.enumerate()))
+    log = [command for command in written(redis_server) if not isinstance(command, c.Heartbeat)]
+    assert log == accepted
+    with redis_server.client() as client:
+        assert isinstance(check_log(client, KEYS)[-1].command, c.ClosedWell)
+
+
+def dropped(only: list[RedisCacheDatabase]) -> None:
+    """Throw away the one reference there is."""
+    only.clear()
+    gc.collect()
+
+
 # -- Row 31: the writer dies of a bug ----------------------------------------------------------------------------------
 
 
@@ -205,11 +386,9 @@ class Bug(Exception):
     """Not one that anybody foresaw."""
 
 
-def test_row_31_a_writer_that_dies_of_a_bug_says_so(
-    redis_server: RedisServer, redis_url: str, told: Told, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Health flips, the next call raises with the cause, who waits is told at once, and close counts what is not
-    written: everything behind the last whole batch."""
+@pytest.fixture
+def bug(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The writer breaks when it seals a batch with a certain command in it; undone when the bug is fixed."""
     seal = Appender.seal
 
     def broken(self: Appender, first_position: int, entries: list[Any]) -> Any:
@@ -218,19 +397,67 @@ def test_row_31_a_writer_that_dies_of_a_bug_says_so(
         return seal(self, first_position, entries)
 
     monkeypatch.setattr(Appender, "seal", broken)
-    with open_database(redis_url, logger=told) as database:
+    return monkeypatch
+
+
+def stopped_by_the_bug(database: RedisCacheDatabase, told: Told) -> None:
+    """Health flips, the next call raises with the cause, and who waits is told at once."""
+    level, values = told.wait_for(STOPPED, "a bug in the writer")
+    assert (level, values["kind"]) == ("critical", "Bug")
+    assert database.health.state == "failed"
+    assert "a bug in the writer" in (database.health.reason or "")
+    for verb in (lambda: database.add("late", b"x"), database.sync, database.load):
+        with pytest.raises(WriterFailed, match="a bug in the writer") as caught:
+            verb()
+        assert isinstance(caught.value.__cause__, Bug)
+
+
+def test_row_31_a_writer_that_dies_of_a_bug_says_so_and_what_was_accepted_is_set_aside(
+    redis_server: RedisServer, redis_url: str, told: Told, tmp_path: Path, bug: pytest.MonkeyPatch
+) -> None:
+    """Close counts what is not written: everything behind the last whole batch; a file has it."""
+    changes: list[str] = []
+    config = CacheDatabaseConfig(url=redis_url, linger_ms=50.0, aside=tmp_path)
+    with RedisCacheDatabase(
+        TRADER, told, config=config, on_health=lambda health: changes.append(health.state)
+    ) as database:
         accepted = [call(database, number) for number in range(50)]
         database.sync()
-        database.add("poison", b"x")
-        level, values = told.wait_for(STOPPED, "a bug in the writer")
-        assert (level, values["kind"]) == ("critical", "Bug")
-        assert database.stats().health == "failed"
-        for verb in (lambda: database.add("late", b"x"), database.sync, database.load):
-            with pytest.raises(WriterFailed, match="a bug in the writer") as caught:
-                verb()
-            assert isinstance(caught.value.__cause__, Bug)
-        assert database.close() == 1
+        poison = [c.Add("before", b"1"), c.Add("poison", b"x"), c.Add("behind", b"1")]
+        for command in poison:
+            database.add(command.key, command.value)
+        stopped_by_the_bug(database, told)
+        assert changes == ["failed"]
+        assert database.close() == len(poison)
+    assert [c.decode(record.payload) for record in set_aside(told, STOPPED, tmp_path)] == poison
     assert written(redis_server) == accepted
+
+
+def test_row_31_what_was_accepted_is_kept_for_the_journal(
+    redis_server: RedisServer, redis_url: str, told: Told, tmp_path: Path, bug: pytest.MonkeyPatch
+) -> None:
+    """And is written when the journal is opened by a library without the bug."""
+    settings: dict[str, Any] = {"logger": told, "journal": tmp_path / "journal", "linger_ms": 50.0}
+    with open_database(redis_url, **settings) as database:
+        accepted = [call(database, number) for number in range(50)]
+        database.sync()
+        poison = [c.Add("before", b"1"), c.Add("poison", b"x"), c.Add("behind", b"1")]
+        for command in poison:
+            database.add(command.key, command.value)
+        stopped_by_the_bug(database, told)
+        assert database.close() == len(poison)
+    assert written(redis_server) == accepted
+    bug.undo()
+    with open_database(redis_url, **settings):
+        pass
+    assert written(redis_server) == [*accepted, *poison]
+
+
+def set_aside(told: Told, event: str, directory: Path) -> list[JournalRecord]:
+    """What is in the file that the log line `event` names, the only one in `directory`."""
+    path = Path(told.wait_for(event)[1]["kept"])
+    assert list(directory.iterdir()) == [path]
+    return list(read_records(path))
 
 
 # -- Row 32: called from anywhere --------------------------------------------------------------------------------------
@@ -272,7 +499,8 @@ def test_row_32_a_call_from_a_finalizer_does_not_deadlock(redis_server: RedisSer
 
 
 def test_row_32_a_call_from_a_signal_handler_does_not_deadlock(redis_server: RedisServer, redis_url: str) -> None:
-    """Whatever the interrupted call was doing, a wait in the handler too: nothing hangs and nothing is lost."""
+    """Whatever the interrupted call was doing, a wait or a load, and if the handler waits or loads, too: nothing hangs
+    and nothing is lost."""
     handled = 0
 
     def handle(number: int, frame: object) -> None:
@@ -281,6 +509,8 @@ def test_row_32_a_call_from_a_signal_handler_does_not_deadlock(redis_server: Red
         database.add(f"handled {handled}", b"x" * 100)
         if handled % 20 == 0:
             database.sync()
+        elif handled % 20 == 10:
+            assert database.load_orders().keys() == {order.client_order_id}
         database.stats()
 
     stop = threading.Event()
@@ -289,7 +519,9 @@ def test_row_32_a_call_from_a_signal_handler_does_not_deadlock(redis_server: Red
         while not stop.wait(0.0005):
             os.kill(os.getpid(), signal.SIGUSR1)
 
-    with open_database(redis_url, batch_count_max=10) as database:
+    order = Order.create(initialized())
+    with open_database(redis_url, batch_count_max=10, load_timeout_s=5.0) as database:
+        database.add_order(order)
         before = signal.signal(signal.SIGUSR1, handle)
         interrupting = threading.Thread(target=interrupt)
         interrupting.start()
@@ -298,6 +530,8 @@ def test_row_32_a_call_from_a_signal_handler_does_not_deadlock(redis_server: Red
                 database.add(f"main {number}", b"x" * 100)
                 if number % 100 == 0:
                     database.sync()
+                elif number % 10 == 0:
+                    assert database.load_orders().keys() == {order.client_order_id}
         finally:
             stop.set()
             interrupting.join(PATIENCE_S)
@@ -308,7 +542,8 @@ def test_row_32_a_call_from_a_signal_handler_does_not_deadlock(redis_server: Red
 
 
 def test_row_32_a_close_from_a_signal_handler_does_not_deadlock(redis_server: RedisServer, redis_url: str) -> None:
-    """A host that closes when it is told to end, in the middle of a call or of a wait: what was accepted is written."""
+    """A host that closes when it is told to end, in the middle of a call, a wait or a load: what was accepted is
+    written."""
     script = """
 import signal, sys, threading
 from eventstore.errors import Closed
@@ -327,6 +562,8 @@ try:
         count += 1
         if count % 10 == 0:
             database.sync()
+        elif count % 10 == 5:
+            database.load_orders()
 except Closed:
     print(count, flush=True)
 """
@@ -429,4 +666,22 @@ def test_row_33_what_only_shows_in_the_writer_is_quarantined_by_name_and_the_res
     assert [(one.operation, one.key) for one in quarantined] == [("add_currency", "EUR")] * 3
     assert all("no euros here" in one.error for one in quarantined)
     assert [command for command in log if not isinstance(command, c.Quarantined)] == load.accepted
-    assert len(told.all("a command could not be encoded")) == 3
+    assert len(told.all("a command could not be written")) == 3
+
+
+def test_row_33_with_a_journal_whatever_can_not_be_serialised_raises_at_the_call(
+    redis_server: RedisServer, redis_url: str, told: Told, tmp_path: Path
+) -> None:
+    """The call itself makes the bytes: nothing is accepted that has none, and nothing is quarantined later."""
+    config = CacheDatabaseConfig(url=redis_url, journal=tmp_path / "journal")
+    with RedisCacheDatabase(TRADER, told, Choosy(), config) as database, Load(database) as load:
+        load.go_on()
+        for _ in range(3):
+            with pytest.raises(
+                Refused, match=r"add_currency EUR: it can not be stored .*no euros here.* nothing was accepted"
+            ):
+                database.add_currency(EUR)
+            load.go_on(20)
+        database.sync()
+        assert database.stats().quarantined == 0
+    assert written(redis_server) == load.accepted

@@ -14,7 +14,16 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError
 
 from eventstore import commands as c
-from eventstore.errors import ConfigError, DataLoss, Diverged, Held, Retryable, StorageError, WriterFailed
+from eventstore.errors import (
+    ConfigError,
+    DataLoss,
+    Diverged,
+    Held,
+    Retryable,
+    StorageError,
+    SyncTimeout,
+    WriterFailed,
+)
 from eventstore.model.identifiers import ComponentId
 from tests.support.databases import open_database
 from tests.support.fault_proxy import Fault, FaultProxy, Plan, Way
@@ -34,7 +43,7 @@ from tests.support.outages import (
     written,
 )
 from tests.support.processes import ROOT
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, server_binaries
 
 LAYOUT = ROOT / "docs" / "redis-layout.md"
 
@@ -240,6 +249,22 @@ def test_row_14_what_a_restart_lost_is_written_again_at_the_same_positions(told:
             assert database.stats().health == "healthy"
 
 
+def test_row_14_a_load_waits_until_what_was_lost_is_there_again(told: Told) -> None:
+    """Everything is applied and nobody writes when the server comes back with older data: a load does not give those.
+    It finds out, and waits until what was confirmed is written again."""
+    with RedisServer() as server, open_database(server.url, logger=told) as database:
+        database.add("key", b"1")
+        database.sync()
+        with server.client() as admin:
+            admin.save()
+        database.add("key", b"2")
+        confirmed = database.sync()
+        server.restart()
+        assert database.load() == {"key": b"2"}
+        assert told.all(WENT_BACK)
+        assert database.sync() == confirmed
+
+
 def test_row_14_what_the_window_does_not_reach_is_raised_with_its_exact_range(told: Told) -> None:
     """A window of a thousand bytes, and a server that lost more: the error says which positions nobody has any more,
     and nothing is written on top."""
@@ -262,8 +287,8 @@ def test_row_14_what_the_window_does_not_reach_is_raised_with_its_exact_range(to
         loss = caught.value.__cause__
         assert isinstance(loss, DataLoss)
         assert loss.first == saved + 1
-        assert saved + 1 < loss.last < confirmed  # the window has the rest
-        assert database.close() == 1
+        assert saved + 1 < loss.last == database.stats().retained_from - 1 < confirmed
+        assert database.close() == 20 + 1
 
 
 def test_row_15_a_failover_that_lost_applied_writes_is_made_good(told: Told) -> None:
@@ -275,6 +300,7 @@ def test_row_15_a_failover_that_lost_applied_writes_is_made_good(told: Told) -> 
         replica.client() as new,
         under_load(replica, told, proxy.url) as (database, load),
     ):
+        until(lambda: int(new.hget(KEYS.writer, "position") or 0) > 100)
         new.replicaof("NO", "ONE")
         load.go_on(500)
         confirmed = database.sync()
@@ -315,6 +341,93 @@ def test_row_15_a_failover_beyond_the_window_is_raised_with_its_exact_range(told
             assert database.close() == 1
 
 
+# -- Rows 16 and 19: applied, and not durable --------------------------------------------------------------------------
+
+SHORT, MET = "not as durable as asked for", "as durable as asked for again"
+
+
+def test_row_16_what_an_old_primary_acknowledges_in_a_partition_is_not_durable(told: Told) -> None:
+    """Its replica has been promoted and it does not know: it goes on confirming, and the durable watermark stands still
+    and says why. At the new primary all of it is written, and durable as soon as that one has a replica."""
+    with (
+        pair() as (primary, replica),
+        FaultProxy(primary.socket_path) as proxy,
+        replica.client() as new,
+        under_load(replica, told, proxy.url, durability="replicated(1)", close_timeout_s=1.0) as (database, load),
+    ):
+        durable = database.sync(level="durable")
+        new.replicaof("NO", "ONE")
+        assert told.wait_for(SHORT, "0 of 1 replicas")[0] == "warning"
+        load.go_on()
+        confirmed = database.sync(level="applied")
+        stats = database.stats()
+        assert durable <= stats.durable < confirmed <= stats.applied
+        with pytest.raises(SyncTimeout, match=r"not durable within .*0 of 1 replicas"):
+            database.sync(0.1, level="durable")
+        assert database.health.state == "degraded"
+        held = database.stats().durable
+        primary.kill()
+        proxy.point_at(replica.socket_path)
+        told.wait_for(WENT_BACK)
+        assert database.sync(level="applied") >= confirmed
+        assert database.stats().durable <= held
+        with RedisServer(tcp=True, config={"repl-ping-replica-period": "1"}) as another, another.client() as admin:
+            admin.replicaof("127.0.0.1", str(replica.port))
+            told.wait_for(MET)
+            assert database.sync(level="durable") >= confirmed
+            until(lambda: database.health.state == "healthy")
+
+
+@pytest.fixture
+def waitaof_server() -> Iterator[RedisServer]:
+    """A server that knows WAITAOF, without an append-only file."""
+    binary = next(binary for name, binary in server_binaries().items() if "Valkey" in name)
+    with RedisServer(binary=binary, config={"appendfsync": "always"}) as server:
+        yield server
+
+
+def test_row_19_waitaof_without_a_file_holds_the_watermark_and_says_so(waitaof_server: RedisServer, told: Told) -> None:
+    """The append-only file is off: applied goes on, durable stands still, an alarm names the setting. Switched on, it
+    is durable without anybody doing more."""
+    with (
+        waitaof_server.client() as admin,
+        under_load(waitaof_server, told, durability="aof(1, 0)", close_timeout_s=30.0) as (database, load),
+    ):
+        assert told.wait_for(SHORT, "appendonly")[0] == "error"
+        load.go_on()
+        applied = database.sync()
+        assert database.stats().durable < applied
+        with pytest.raises(SyncTimeout, match=r"not durable within .*appendonly"):
+            database.sync(0.1, level="durable")
+        assert database.health.state == "degraded"
+        admin.config_set("appendonly", "yes")
+        told.wait_for(MET)
+        assert database.sync(level="durable") >= applied
+        assert database.health.state == "healthy"
+
+
+def test_row_19_wait_falls_short_while_a_replica_hangs(told: Told) -> None:
+    """Two were asked for, one answers: the watermark holds and says how many; it goes on when the other one does."""
+    with (
+        pair() as (primary, replica),
+        RedisServer(tcp=True) as second,
+        second.client() as admin,
+        under_load(primary, told, durability="replicated(2)", close_timeout_s=30.0) as (database, load),
+    ):
+        admin.replicaof("127.0.0.1", str(primary.port))
+        database.sync(level="durable")
+        replica.pause()
+        try:
+            load.go_on()
+            told.wait_for(SHORT, "1 of 2 replicas")
+            applied = database.sync()
+            assert database.stats().durable < applied
+        finally:
+            replica.resume()
+        assert database.sync(level="durable") >= applied
+        until(lambda: database.health.state == "healthy")
+
+
 # -- Rows 17 and 18: it is empty ---------------------------------------------------------------------------------------
 
 
@@ -335,6 +448,23 @@ def _evicted(admin: Redis) -> None:
         admin.set("more", "x")
     admin.config_set("maxmemory", "0")
     assert admin.dbsize() == 0
+
+
+@pytest.mark.parametrize("verb", ["load", "load_orders", "keys"])
+@pytest.mark.parametrize("how", [_flushed, _expired, _evicted])
+def test_row_17_18_a_load_from_a_server_that_was_emptied_is_an_alarm(
+    how: Callable[[Redis], None], verb: str, fresh_server: RedisServer, told: Told
+) -> None:
+    """Nothing is waiting to be written: a load finds out by itself, and gives nothing rather than an empty state."""
+    with fresh_server.client() as admin, open_database(fresh_server.url, logger=told) as database:
+        call(database, 1)
+        database.sync()
+        how(admin)
+        with pytest.raises(WriterFailed, match=r"the fence .* is gone: keys were deleted") as caught:
+            getattr(database, verb)()
+        assert type(caught.value.__cause__) is Diverged
+        failed(database, told, Diverged, "is gone")
+        assert database.close() == 0
 
 
 @pytest.mark.parametrize("how", [_flushed, _expired, _evicted])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from eventstore import commands as c
 from eventstore.errors import Fenced, WriterFailed
+from eventstore.journal import read_records
 from tests.support.databases import open_database
 from tests.support.fault_proxy import Fault, FaultProxy, Plan, Way
+from tests.support.lives import Life, call_of
 from tests.support.outages import AWAY, KEYS, STOPPED, Load, Told, call, connections, failed, until, written
 from tests.support.processes import PythonProcess
 from tests.support.redis_server import RedisServer
@@ -85,6 +88,66 @@ def test_row_21_what_a_paused_writer_had_sent_is_not_merged(redis_server: RedisS
                 assert first.close() == 5
         proxy.drain()
     assert written(redis_server) == accepted
+
+
+def test_row_21_the_unsent_tail_is_kept_aside(
+    redis_server: RedisServer, redis_url: str, told: Told, tmp_path: Path
+) -> None:
+    """What the older one had accepted and the log has not: in a file of its own, at the positions that it would have
+    had. Nobody writes it."""
+    with FaultProxy(redis_server.socket_path) as proxy, open_database(redis_url) as before:
+        accepted = [call(before, 1)]
+        before.sync()
+        with open_database(proxy.url, logger=told, linger_ms=0.0, aside=tmp_path) as first:
+            last = first.sync()
+            proxy.arm([Plan(Way.TO_SERVER, 0, Fault.LATE)])
+            tail = [call(first, number) for number in range(300)]
+            with open_database(redis_url) as second:
+                accepted.append(call(second, 2))
+                second.sync()
+                proxy.release()
+                failed(first, told, Fenced, "ended by epoch 3")
+                assert first.close() == len(tail)
+        proxy.drain()
+    (path,) = tmp_path.iterdir()
+    assert path == Path(told.wait_for(STOPPED)[1]["kept"])
+    records = list(read_records(path))
+    assert [c.decode(record.payload) for record in records] == tail
+    assert [record.position for record in records] == list(range(last + 1, last + 1 + len(tail)))
+    assert written(redis_server) == accepted
+
+
+def test_row_21_the_tail_of_a_journal_that_somebody_else_overtook_is_set_aside(
+    redis_server: RedisServer, redis_url: str, told: Told, tmp_path: Path
+) -> None:
+    """A node is killed with calls in its journal; another one, elsewhere, trades for that trader meanwhile. When the
+    first one is started again its tail is set aside, and said so; it goes on behind what the other one wrote."""
+    journal = tmp_path / "journal"
+    with (
+        FaultProxy(redis_server.socket_path) as proxy,
+        Life(proxy.url, journal=journal) as node,
+        redis_server.client() as admin,
+    ):
+        node.opened()
+        node.go_on(100)
+        until(lambda: int(admin.hget(KEYS.writer, "position") or 0) > 50)
+        proxy.arm([Plan(Way.TO_SERVER, 0, Fault.LATE)])
+        node.go_on(500)
+        returned = node.die()
+    with open_database(redis_url) as elsewhere:
+        elsewhere.add("elsewhere", b"1")
+    known = len(written(redis_server)) - 1
+    for _ in range(2):
+        told.forget()
+        with open_database(redis_url, logger=told, journal=journal) as again:
+            again.add("again", b"1")
+    log = written(redis_server)
+    assert log[:known] == [call_of(number) for number in range(known)]
+    assert log[known:] == [c.Add("elsewhere", b"1"), c.Add("again", b"1"), c.Add("again", b"1")]
+    (path,) = (journal / "aside").iterdir()
+    tail = [c.decode(record.payload) for record in read_records(path)]
+    assert tail == [call_of(number) for number in range(known, known + len(tail))]
+    assert returned <= known + len(tail) <= returned + 1
 
 
 NODE = """
