@@ -108,19 +108,22 @@ class Keeper:
             return
         if journal.no_room is None and not current.passed:
             return
-        with journal.making:
-            try:
-                segment = journal.make_segment(after=None, base=position)
-                if journal.fsync != "never":
-                    try:
-                        segment.sync()
-                    except OSError:
-                        segment.discard()
-                        raise
-            except OSError as error:
-                journal.no_room = str(error)
-                return
+        if not journal.making.acquire(blocking=False):
+            return  # the appending thread makes one
+        try:
+            segment = journal.make_segment(after=None, base=position)
+            if journal.fsync != "never":
+                try:
+                    segment.sync()
+                except OSError:
+                    segment.discard()
+                    raise
             journal.prepared.append(segment)
+        except OSError as error:
+            journal.no_room = str(error)
+            return
+        finally:
+            journal.making.release()
         self._report()  # whoever was refused is told of the reason before it is over
         journal.no_room = None
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -335,32 +336,44 @@ def test_an_append_inside_of_an_append_harms_neither(tmp_path: Path, variant: st
 
 @pytest.mark.parametrize("fsync", ["never", "always"])
 def test_appends_from_a_signal_handler_harm_nothing(tmp_path: Path, fsync: str) -> None:
-    """Real signals, as often as they come, over the ends of many files."""
+    """Real signals, whenever another thread comes to send one, over the ends of many files."""
     journal = opened(tmp_path / "j", fsync=fsync)
     model: dict[int, bytes] = {}
     inside = 0
+    done = False
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal inside
-        inside += 1
         data = payload(-inside, 60)
         model[journal.append(2, data)] = data
-        signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-6, 3e-4))
+        inside += 1
 
-    draw = random.Random(1)
-    before = signal.signal(signal.SIGALRM, handle)
+    def send() -> None:
+        sent = 0
+        while not done:
+            if sent == inside:
+                sent += 1
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            time.sleep(0)
+
+    sender = threading.Thread(target=send)
+    before = signal.signal(signal.SIGUSR1, handle)
+    interval = sys.getswitchinterval()
     try:
-        signal.setitimer(signal.ITIMER_REAL, 1e-4)
+        sys.setswitchinterval(1e-6)
+        sender.start()
         number = 0
-        while inside < 1000:
+        while inside < 2000:
             data = payload(number, 300)
             model[journal.append(1, data)] = data
             number += 1
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        done = True
+        sender.join()
+        sys.setswitchinterval(interval)
+        signal.signal(signal.SIGUSR1, before)
     assert sorted(model) == list(range(1, journal.position + 1))
-    assert [record.payload for record in journal.read(0)] == [model[position] for position in sorted(model)]
+    assert payloads_in(journal) == [model[position] for position in sorted(model)]
     crash(journal)
     assert len(held(tmp_path / "j")) == len(model)
 

@@ -266,10 +266,30 @@ def test_owners_are_told_in_order_and_those_with_records_always(tmp_path: Path) 
     write(journal, [b"a"])
     crash(journal)
     for number in range(70):
-        crash(opened(tmp_path / "j", owner=f"{number:036d}"))
+        journal = opened(tmp_path / "j", owner=f"{number:036d}")
+        journal.append(1, b"b")
+        if number:
+            journal.trim(number)
+        crash(journal)
+    names = tuple(f"{number:036d}" for number in range(70))
     journal = opened(tmp_path / "j", owner="x" * 48)
-    assert journal.owners[0] == "first"
-    assert journal.owners[-1] == "x" * 48
-    assert journal.owners[1:-1] == tuple(f"{number:036d}" for number in range(70))[-len(journal.owners) + 2 :]
-    assert len(journal.owners) >= 64
-    assert len(segments(tmp_path / "j")) == 2
+    assert journal.owner == "x" * 48
+    assert journal.owners[-61:] == (*names[-60:], "x" * 48)
+    assert list(journal.owners) == sorted(journal.owners, key=["first", *names, "x" * 48].index)
+    first_held = next(iter(journal.read(journal.first - 1))).position
+    assert set(journal.owners) >= {("first", *names)[number] for number in range(first_held - 1, 71)}
+
+
+def test_an_opening_that_came_to_nothing_gives_its_name_to_the_next(tmp_path: Path) -> None:
+    """However often a node is started beside a server that is away, the owners before are not forgotten."""
+    journal = opened(tmp_path / "j", owner="writer")
+    journal.append(1, b"a")
+    crash(journal)
+    for number in range(100):
+        journal = opened(tmp_path / "j", owner=f"again-{number}")
+        assert (journal.owner, journal.owners) == ("again-0", ("writer", "again-0"))
+        crash(journal)
+    journal = opened(tmp_path / "j", owner="last")
+    journal.append(1, b"b")
+    journal.close()
+    assert opened(tmp_path / "j", owner="next").owners == ("writer", "again-0", "next")
