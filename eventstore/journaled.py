@@ -18,13 +18,6 @@ POLL_S = 0.05
 """How often a caller that waits looks whether the journal has room again."""
 
 
-class Journaled(NamedTuple):
-    """What a call puts in: when it was accepted (UNIX nanoseconds), and the entry, whose payload the journal gets."""
-
-    accepted_ns: int
-    entry: Entry
-
-
 class _Placed(NamedTuple):
     """An entry in memory, and its position."""
 
@@ -72,8 +65,8 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
 
     # -- Putting ---------------------------------------------------------------------------------------------------
 
-    def put_journaled(self, item: Journaled) -> None:
-        """Append `item` to the journal and to what is to be written.
+    def put_journaled(self, accepted_ns: int, entry: Entry) -> None:
+        """Append `entry`, accepted at `accepted_ns` (UNIX nanoseconds), to the journal and to what is to be written.
 
         Raises
         ------
@@ -84,27 +77,29 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
         JournalError
             If the journal can not take it for another reason.
         """
-        if not self._tried(item):
-            self._wait_for_room(lambda: self._tried(item))
+        if not self._tried(accepted_ns, entry):
+            self._wait_for_room(lambda: self._tried(accepted_ns, entry))
 
-    def _tried(self, item: Journaled) -> bool:
-        """Put `item` in if there is room; return whether there was."""
-        size = len(item.entry.payload)
+    def _tried(self, accepted_ns: int, entry: Entry) -> bool:
+        """Put `entry` in if there is room; return whether there was."""
+        payload = entry.payload
+        size = len(payload)
         with self._order:
             if self._reason is not None or self._sealed:
                 raise Shut(self._reason or "it is closed")
-            fits = len(self._placed) < self.count_max and (not self.bytes or self.bytes + size <= self.bytes_max)
+            held = self._bytes_put - self._bytes_taken
+            fits = len(self._placed) < self.count_max and (not held or held + size <= self.bytes_max)
             if not fits and self.on_full != "spill":
                 return False
             try:
-                position = self._journal.append(item.accepted_ns, item.entry.payload)
+                position = self._journal.append(accepted_ns, payload)
             except JournalFull:
                 return False
             # From here on it is accepted. An exception that a signal handler raises before it is in memory, too, leaves
             # a gap there, and it is read back.
             if fits:
                 self._bytes_put += size
-                self._placed.append(_Placed(position, item.entry))
+                self._placed.append(_Placed(position, entry))
             else:
                 self.spilled += 1
         if self._attention:
@@ -207,13 +202,13 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
             self._order.release()
         return True
 
-    def append_last(self, item: Journaled) -> Entry | None:
-        """Put `item` in the journal and return its entry; None if there is no room. Once it is concluded."""
+    def append_last(self, accepted_ns: int, entry: Entry) -> Entry | None:
+        """Put `entry` in the journal and return it; None if there is no room. Once it is concluded."""
         try:
-            self._taken = self._journal.append(item.accepted_ns, item.entry.payload)
+            self._taken = self._journal.append(accepted_ns, entry.payload)
         except JournalError:
             return None
-        return item.entry
+        return entry
 
     def release(self) -> None:
         """Close the journal, once nothing is taken any more. What is not written stays in it."""

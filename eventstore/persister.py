@@ -36,7 +36,7 @@ from eventstore.errors import (
 from eventstore.facade import Level
 from eventstore.health import Health, HealthBoard
 from eventstore.journal import Journal, JournalRecord
-from eventstore.journaled import Journaled, JournaledBacklog
+from eventstore.journaled import JournaledBacklog
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
 from eventstore.opening import Opening, open_log
@@ -275,7 +275,7 @@ class Persister:
         accepted_ns = time.time_ns()
         entry = Entry.of(accepted_ns, c.ClosedWell(self.epoch, counts))
         # A position that is in the log and not in the journal could not be written again.
-        return entry if self._journal is None else self._journaled.append_last(Journaled(accepted_ns, entry))
+        return entry if self._journal is None else self._journaled.append_last(accepted_ns, entry)
 
     def _is_gone(self, owner: str) -> bool:
         """Whether that owner of the log has certainly ended: who had this journal has, as nobody can share it."""
@@ -314,13 +314,14 @@ class Persister:
         """Encode `item` and put it in the journal, on the caller's thread."""
         operation, key, accepted_ns, make, arguments = item
         try:
-            entry = Entry.of(accepted_ns, make(*arguments))
+            command = make(*arguments)
+            entry = Entry(accepted_ns // 1_000_000, command, c.encode(command))
         except Exception as error:
             raise Refused(
                 f"{operation} {key}: it can not be stored ({type(error).__name__}: {error}); nothing was accepted"
             ) from error
         try:
-            self._journaled.put_journaled(Journaled(accepted_ns, entry))
+            self._journaled.put_journaled(accepted_ns, entry)
         except JournalError as error:
             raise JournalError(f"{operation} {key}: not accepted, {error}") from error
 

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from eventstore import commands as c
 from eventstore.journal import Journal
-from eventstore.journaled import Journaled, JournaledBacklog
+from eventstore.journaled import JournaledBacklog
 from eventstore.storage.appender import Entry
 from tests.support.effort import effort
 from workers.backlog import Full, Shut
@@ -35,9 +35,9 @@ NOW_NS = 1_700_000_000_000_000_000
 PATIENCE_S = 30.0
 
 
-def item(number: int, size: int = 10) -> Journaled:
+def item(number: int, size: int = 10) -> tuple[int, Entry]:
     accepted_ns = NOW_NS + number * 1_000_000
-    return Journaled(accepted_ns, Entry.of(accepted_ns, c.Add(f"{number}", b"x" * size)))
+    return accepted_ns, Entry.of(accepted_ns, c.Add(f"{number}", b"x" * size))
 
 
 def number_of(entry: Entry) -> int:
@@ -77,7 +77,7 @@ class Machine(RuleBasedStateMachine):
         number = len(self.accepted) + 1
         room = len(self.backlog._placed) < self.backlog.count_max
         try:
-            self.backlog.put_journaled(item(number, size))
+            self.backlog.put_journaled(*item(number, size))
         except Full:
             assert not self.spills
             assert not room or self.backlog.bytes
@@ -106,7 +106,7 @@ class Machine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     def put_back(self, count: int) -> None:
         count = min(count, len(self.taken) - (self.backlog._taken - len(self.taken)))
-        back: list[Entry] = [item(number).entry for number in self.taken[-count:]]
+        back: list[Entry] = [item(number)[1] for number in self.taken[-count:]]
         self.backlog.put_back(back)
         del self.taken[-count:]
 
@@ -129,7 +129,7 @@ class Machine(RuleBasedStateMachine):
             self.backlog.close("the end")
             assert self.backlog.conclude()
             with pytest.raises(Shut):
-                self.backlog.put_journaled(item(0))
+                self.backlog.put_journaled(*item(0))
             self.backlog.release()
             shutil.rmtree(self.directory)
 
@@ -138,8 +138,8 @@ def test_what_is_accepted_is_taken_once_and_in_order_from_memory_or_from_the_jou
     run_state_machine_as_test(Machine, settings=effort(examples=60, steps=40))
 
 
-def _raw(one: Journaled) -> tuple[int, bytes]:
-    return one.accepted_ns, one.entry.payload
+def _raw(one: tuple[int, Entry]) -> tuple[int, bytes]:
+    return one[0], one[1].payload
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_callers_and_a_consumer_at_once(journal: Journal) -> None:
 
     def call(caller: int) -> None:
         for number in range(1000):
-            backlog.put_journaled(item(caller * 1000 + number))
+            backlog.put_journaled(*item(caller * 1000 + number))
 
     threads = [threading.Thread(target=consume), *(threading.Thread(target=call, args=(n,)) for n in range(3))]
     for thread in threads:
@@ -178,8 +178,8 @@ def test_callers_and_a_consumer_at_once(journal: Journal) -> None:
 def test_a_caller_that_waits_gets_in_when_half_is_drained(journal: Journal) -> None:
     backlog = JournaledBacklog(journal, 0, 4, 1 << 20, "block", 30.0)
     for number in range(4):
-        backlog.put_journaled(item(number))
-    blocked = threading.Thread(target=backlog.put_journaled, args=(item(4),))
+        backlog.put_journaled(*item(number))
+    blocked = threading.Thread(target=backlog.put_journaled, args=item(4))
     blocked.start()
     while not backlog.blocked:
         pass
@@ -198,14 +198,14 @@ def test_a_journal_without_room_refuses_and_is_waited_for(tmp_path: Path) -> Non
     def fill() -> None:
         nonlocal accepted
         for number in range(1, 10_000):
-            backlog.put_journaled(item(number, 200))
+            backlog.put_journaled(*item(number, 200))
             accepted = number
 
     with pytest.raises(Full, match=r"the journal takes no more: .*may take 32768 together"):
         fill()
     assert journal.position == accepted == len(backlog)
     backlog.on_full, backlog.block_timeout_s = "block", PATIENCE_S
-    late = threading.Thread(target=backlog.put_journaled, args=(item(accepted + 1, 200),))
+    late = threading.Thread(target=backlog.put_journaled, args=item(accepted + 1, 200))
     late.start()
     while len(backlog):
         backlog.take(100)
@@ -225,8 +225,8 @@ def test_a_signal_handler_that_raises_at_any_point_of_a_call_leaves_no_gap(journ
     taken: list[int] = []
     finished, step = False, 0
     for step in range(2000):
-        backlog.put_journaled(item(2 * step))
-        finished = _raise_at(step, lambda step=step: backlog.put_journaled(item(2 * step + 1)))
+        backlog.put_journaled(*item(2 * step))
+        finished = _raise_at(step, lambda step=step: backlog.put_journaled(*item(2 * step + 1)))
         taken += [number_of(one) for one in backlog.take(3) if isinstance(one, Entry)]
         taken += [number_of(one) for one in backlog.take(3) if isinstance(one, Entry)]
         assert len(backlog) == 0
@@ -274,14 +274,14 @@ def test_a_call_from_a_signal_handler_inside_of_a_call_is_taken_like_any_other(j
 
     def handler(number: int, frame: FrameType | None) -> None:
         one = next(from_handler)
-        backlog.put_journaled(item(one))
+        backlog.put_journaled(*item(one))
         handled.append(one)
 
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     try:
         for number in range(5000):
-            backlog.put_journaled(item(number))
+            backlog.put_journaled(*item(number))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -290,14 +290,15 @@ def test_a_call_from_a_signal_handler_inside_of_a_call_is_taken_like_any_other(j
         taken += [number_of(one) for one in backlog.take(64) if isinstance(one, Entry)]
     assert len(handled) > 5
     assert [number for number in taken if number < 1_000_000] == list(range(5000))
-    assert [number for number in taken if number >= 1_000_000] == handled
+    # In any order: a handler may be interrupted by itself.
+    assert sorted(number for number in taken if number >= 1_000_000) == sorted(handled)
 
 
 def test_marks_do_not_wait_for_what_is_read_back(journal: Journal) -> None:
     """The position of a mark is known at once; it only says that somebody waits."""
     backlog = JournaledBacklog(journal, 0, 1, 1 << 20, "spill")
     for number in range(5):
-        backlog.put_journaled(item(number))
+        backlog.put_journaled(*item(number))
     mark = backlog.mark()
     assert (mark.known, mark.position) == (True, 5)
     taken = [one for _ in range(9) for one in backlog.take(1)]
