@@ -11,10 +11,8 @@ import pytest
 
 from eventstore.errors import JournalError, JournalFull
 from eventstore.journal import Journal, files
-from tests.support.journals import SMALL, crash, held, opened, payload, segments, write
+from tests.support.journals import PATIENCE_S, SMALL, crash, held, opened, payload, segments, until, write
 from tests.support.processes import PythonProcess
-
-PATIENCE_S = 30.0
 
 
 class Disk:
@@ -253,8 +251,7 @@ def test_after_a_sync_error_that_file_is_left_and_the_watermark_stays_until_told
     write(journal, [b"in another file", b"and more"])
     assert len(segments(tmp_path / "j")) == 2
     current = journal.tail[0]
-    while current.synced < 4:  # safe, but behind one that is not
-        pass
+    until(lambda: current.synced == 4)  # safe, but behind one that is not
     assert journal.synced == 1
     assert told.synced.empty()
     journal.trim(2)
@@ -291,8 +288,7 @@ def test_the_first_record_of_a_file_that_was_made_ahead_may_be_refused(tmp_path:
         while journal.tail[1] + 1100 <= journal.tail[0].room:
             model.append(payload(len(model), 1000))
             journal.append(1, model[-1])
-        while not journal.prepared:
-            pass
+        until(lambda: bool(journal.prepared))  # noqa: B023
         disk.refusals = 1
         model.append(payload(len(model), 1000))
         journal.append(1, model[-1])
@@ -353,8 +349,7 @@ def test_who_is_told_may_be_broken(tmp_path: Path, disk: Disk) -> None:
     journal.on_synced = broken
     disk.refusals = 1
     write(journal, [b"a"])
-    while disk.refusals:
-        pass
+    until(lambda: not disk.refusals)
     journal.trim(1)
     write(journal, [b"b"])
     journal.on_synced = synced.put

@@ -3,7 +3,8 @@
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 from eventstore.journal import Journal, JournalRecord
 from eventstore.journal.header import HEADER_BYTES
 from eventstore.journal.record import record_bytes
+from eventstore.journal.segment import Segment
 
 TRADER = "T-1"
 SCHEMA = 1
 SMALL = 1 << 14
 """Bytes of the smallest segment there may be."""
+
+PATIENCE_S = 60.0
 
 _numbers = itertools.count(1)
 
@@ -31,6 +35,19 @@ def opened(directory: Path, **settings: Any) -> Journal:
         "bytes_max": 1 << 30,
     }
     return Journal.open(directory, **(arguments | settings))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Let other threads run until `condition` holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0)
+
+
+def oldest(journal: Journal) -> Segment:
+    """The oldest file that the journal still has."""
+    return list(journal.segments.values())[0]  # noqa: RUF015 - the keeper may change it meanwhile
 
 
 def crash(journal: Journal) -> None:
