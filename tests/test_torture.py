@@ -147,3 +147,19 @@ def test_without_a_journal_calls_are_lost_and_the_torture_finds_them(tmp_path: P
     assert figures["duplicated"] == figures["misplaced"] == figures["lost_behind_sync"] == 0
     assert not figures["failures"]
     assert all(Path(path, "trouble.txt").exists() for path in figures["evidence"])
+
+
+def test_with_a_journal_nothing_is_lost_and_nothing_is_in_the_log_twice(tmp_path: Path) -> None:
+    status, figures = torture(tmp_path, "--kills", "14", "--seed", "1")
+    assert figures["kills"] == 14
+    assert status == 0, figures["failures"] or figures["differences"]
+    assert figures["lost"] == figures["duplicated"] == figures["misplaced"] == 0
+    assert figures["in_log"] == figures["calls"] + figures["unfinished"]
+    assert figures["calls"] > 1000
+
+
+def test_a_server_that_is_killed_and_set_back_gets_what_a_living_node_retains(tmp_path: Path) -> None:
+    status, figures = torture(tmp_path, "--server-only", "--lives", "5", "--seed", "2")
+    assert status == 0, figures["failures"] or figures["differences"]
+    assert figures["calls"] == figures["in_log"] > 1000
+    assert figures["server"]["killed"] > 0

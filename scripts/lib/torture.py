@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eventstore.config import CacheDatabaseConfig
+from eventstore.journal import read_records
 from eventstore.keys import Keys
 from scripts.lib.torture_accounts import Balance, Lived, balance
 from scripts.lib.torture_life import STUCK_S, Ledger, Plan, Stage, be_born
@@ -89,6 +90,11 @@ class Totals:
     def clean(self) -> bool:
         return self.balance.clean and not self.balance.lost_behind_sync and not self.failures
 
+    def met(self, bounds: argparse.Namespace) -> bool:
+        """Whether there were as many kills, or lives, as was asked for."""
+        enough_kills = bounds.kills is not None and self.kills.total() >= bounds.kills
+        return enough_kills or (bounds.lives is not None and self.lives >= bounds.lives)
+
     def add(self, other: Balance) -> None:
         for item in fields(Balance):
             setattr(self.balance, item.name, getattr(self.balance, item.name) + getattr(other, item.name))
@@ -141,13 +147,13 @@ class Round:
         }
         (place / "round.json").write_text(json.dumps(described, indent=2, default=str))
 
-    def run(self, kills_max: float, ends_at: float) -> None:
+    def run(self, bounds: argparse.Namespace, ends_at: float) -> None:
         """Live, settle and account, until one of the bounds is met."""
         try:
             while (
                 len(self._lives) < LIVES_MAX
                 and sum(life.returned for life in self._lives) < CALLS_MAX
-                and self._totals.kills.total() < kills_max
+                and not self._totals.met(bounds)
                 and time.monotonic() < ends_at
                 and not self._trouble
             ):
@@ -357,9 +363,18 @@ class Round:
         self._totals.add(result)
         if not result.clean or result.lost_behind_sync:
             self._trouble.extend(result.differences)
+        self._compare_journal({line.position: line.payload for line in log})
         aside = [str(path) for path in self._place.rglob("aside/*")]
         if aside:
             self._fail(f"commands were set aside, though nobody else wrote: {aside}")
+
+    def _compare_journal(self, log: dict[int, bytes]) -> None:
+        """See that what the journal still has is in the log at the same positions."""
+        for path in sorted((self._place / "journal").glob("*.seg")):
+            for record in read_records(path):
+                if log.get(record.position) != record.payload:
+                    self._fail(f"{path} has another command at position {record.position} than the log")
+                    return
 
     def _fail_life(self, plan: Plan, ledger: Ledger, status: int) -> None:
         stage, log = Stage(ledger.stage).name.lower(), (self._place / "lives.log").read_text(errors="replace")
@@ -388,14 +403,13 @@ def torture(arguments: argparse.Namespace) -> Totals:
     totals = Totals()
     base = Path(tempfile.mkdtemp(prefix="torture-", dir=arguments.directory))
     ends_at = time.monotonic() + arguments.minutes * 60
-    kills_max = arguments.kills or float("inf")
     said_at = time.monotonic()
     number = 0
-    while time.monotonic() < ends_at and totals.kills.total() < kills_max and len(totals.evidence) < 5:
+    while time.monotonic() < ends_at and not totals.met(arguments) and len(totals.evidence) < 5:
         number += 1
         mode = _mode(number, arguments)
         place = base / f"round-{number}"
-        Round(number, arguments.seed, mode, sessions, totals, place, not arguments.leave_aof).run(kills_max, ends_at)
+        Round(number, arguments.seed, mode, sessions, totals, place, not arguments.leave_aof).run(arguments, ends_at)
         if time.monotonic() >= said_at + 10:
             said_at = time.monotonic()
             print(totals.line(), file=sys.stderr, flush=True)
@@ -455,6 +469,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--kills", type=int, help="stop behind that many kills of the node")
+    parser.add_argument("--lives", type=int, help="stop behind that many lives of it")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lines", type=int, help="play that many lines of each session; all if not given")
     parser.add_argument("--without-journal", action="store_true", help="calls get lost: shows that this can tell")
