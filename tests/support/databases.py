@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
+from eventstore.health import Health
 from eventstore.model.identifiers import TraderId
 
 TRADER = TraderId("TRADER-001")
@@ -17,6 +19,11 @@ SILENT = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda _log
 
 
 def open_database(
-    url: str | None, trader_id: TraderId = TRADER, logger: Any = SILENT, **settings: Any
+    url: str | None,
+    trader_id: TraderId = TRADER,
+    logger: Any = SILENT,
+    on_health: Callable[[Health], object] | None = None,
+    **settings: Any,
 ) -> RedisCacheDatabase:
-    return RedisCacheDatabase(trader_id, logger, config=CacheDatabaseConfig(url=url, **settings))
+    config = CacheDatabaseConfig(url=url, **settings)
+    return RedisCacheDatabase(trader_id, logger, config=config, on_health=on_health)
