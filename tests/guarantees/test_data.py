@@ -109,10 +109,11 @@ def test_row_36_an_unknown_version_fails_by_name(redis_server: RedisServer, redi
 # -- Row 37: a load while batches are applied --------------------------------------------------------------------------
 
 
-def test_row_37_a_load_during_a_batch_sees_each_object_as_it_was_at_one_moment(redis_url: str) -> None:
-    """Another thread updates orders all the time, in batches that cut anywhere: each load gives, of each order, a whole
-    history up to some event, never an older one than the load before, and never less than what this thread wrote."""
-    orders = [Order.create(initialized(client_order_id=ClientOrderId(f"O-{n}"))) for n in range(15)]
+def test_row_37_a_load_during_a_batch_is_a_consistent_cut(redis_url: str) -> None:
+    """Another thread updates orders in turn, all the time, in batches that cut anywhere: each load gives, of each
+    order, a whole history up to some event; no order is ahead of one whose turn was before; nothing is older than in
+    the load before, and what this thread wrote is there."""
+    orders = [Order.create(initialized(client_order_id=ClientOrderId(f"O-{n:02}"))) for n in range(15)]
 
     def trade() -> None:
         for number in range(60):
@@ -138,6 +139,9 @@ def test_row_37_a_load_during_a_batch_sees_each_object_as_it_was_at_one_moment(r
             ended = done.is_set()
             loaded = database.load_orders()
             assert loaded.keys() == seen.keys()
+            counts = [len(loaded[order.client_order_id].events) for order in orders]
+            assert counts == sorted(counts, reverse=True)
+            assert counts[0] - counts[-1] <= 1
             for order in orders:
                 events = loaded[order.client_order_id].events
                 assert events == order.events[: len(events)]

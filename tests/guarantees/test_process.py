@@ -54,7 +54,8 @@ import gc, os, signal, sys, threading
 from eventstore.errors import Closed
 from tests.support.databases import TRADER, open_database
 
-database = open_database(sys.argv[1], linger_ms=0.0, heartbeat_interval_s=0.01)
+journal = sys.argv[2] if len(sys.argv) > 2 else None
+database = open_database(sys.argv[1], linger_ms=0.0, heartbeat_interval_s=0.01, journal=journal)
 stop = threading.Event()
 count = 0
 
@@ -105,14 +106,23 @@ print(count, database.stats().retries, database.close(), flush=True)
 """
 
 
-def test_row_29_a_forked_child_owns_nothing_and_writes_nothing(redis_server: RedisServer, redis_url: str) -> None:
+@pytest.mark.parametrize("journaled", [False, True], ids=["in memory", "journaled"])
+def test_row_29_a_forked_child_owns_nothing_and_writes_nothing(
+    journaled: bool, redis_server: RedisServer, redis_url: str, tmp_path: Path
+) -> None:
     """Children are forked while a thread trades; they call, close, exit in order, are killed, or throw the database
-    away: every call of theirs is refused, and the parent's connection and log are as if they had never been."""
-    with PythonProcess(FORKING, redis_url, env={"PYTHONWARNINGS": "ignore::DeprecationWarning"}) as process:
+    away: every call of theirs is refused, and the parent's connection, journal and log are as if they had never been.
+    """
+    kept = [tmp_path / "journal"] if journaled else []
+    quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}  # threads and a fork: that is what is tried
+    with PythonProcess(FORKING, redis_url, *kept, env=quiet) as process:
         assert process.line() == "3 -9 4 3 -9 4"
         count, retries, not_written = map(int, process.line().split())
         assert process.join() == 0
     assert (retries, not_written) == (0, 0)
+    if journaled:
+        with open_database(redis_url, journal=kept[0]) as database:
+            assert database.sync() == database.stats().applied
     log = [command for command in written(redis_server) if not isinstance(command, c.Heartbeat)]
     assert log == [c.Add("key", b"%d" % number) for number in range(count)]
 

@@ -24,6 +24,7 @@ from eventstore.errors import (
     SyncTimeout,
     WriterFailed,
 )
+from eventstore.journal import JournalRecord, read_records
 from eventstore.model.identifiers import ComponentId
 from tests.support.databases import open_database
 from tests.support.fault_proxy import Fault, FaultProxy, Plan, Way
@@ -33,6 +34,7 @@ from tests.support.outages import (
     BACK,
     KEYS,
     PATIENCE_S,
+    STOPPED,
     Told,
     call,
     connections,
@@ -265,12 +267,12 @@ def test_row_14_a_load_waits_until_what_was_lost_is_there_again(told: Told) -> N
         assert database.sync() == confirmed
 
 
-def test_row_14_what_the_window_does_not_reach_is_raised_with_its_exact_range(told: Told) -> None:
+def test_row_14_what_the_window_does_not_reach_is_raised_with_its_exact_range(told: Told, tmp_path: Path) -> None:
     """A window of a thousand bytes, and a server that lost more: the error says which positions nobody has any more,
-    and nothing is written on top."""
+    and nothing is written on top. What is still here is counted, with what is lost, and set aside."""
     with (
         RedisServer() as server,
-        open_database(server.url, logger=told, linger_ms=0.0, retained_bytes_max=1024) as database,
+        open_database(server.url, logger=told, linger_ms=0.0, retained_bytes_max=1024, aside=tmp_path) as database,
     ):
         call(database, 1)
         saved = database.sync()
@@ -289,6 +291,17 @@ def test_row_14_what_the_window_does_not_reach_is_raised_with_its_exact_range(to
         assert loss.first == saved + 1
         assert saved + 1 < loss.last == database.stats().retained_from - 1 < confirmed
         assert database.close() == 20 + 1
+    kept = set_aside(told, tmp_path)
+    assert [record.position for record in kept] == list(range(loss.last + 1, confirmed + 2))
+    assert c.decode(kept[-1].payload) == c.Add("late", b"x")
+
+
+def set_aside(told: Told, directory: Path) -> list[JournalRecord]:
+    """What is in the file, the only one in `directory`, that the writer named when it stopped."""
+    path = Path(told.wait_for(STOPPED)[1]["kept"])
+    assert list(directory.iterdir()) == [path]
+    assert told.wait_for("closed with commands not written")[1]["kept"] == str(path)
+    return list(read_records(path))
 
 
 def test_row_15_a_failover_that_lost_applied_writes_is_made_good(told: Told) -> None:
@@ -314,9 +327,9 @@ def test_row_15_a_failover_that_lost_applied_writes_is_made_good(told: Told) -> 
         assert database.stats().health == "healthy"
 
 
-def test_row_15_a_failover_beyond_the_window_is_raised_with_its_exact_range(told: Told) -> None:
+def test_row_15_a_failover_beyond_the_window_is_raised_with_its_exact_range(told: Told, tmp_path: Path) -> None:
     """The new primary lost the end of the epoch before, which only the process that wrote it had: exactly that is what
-    the error names, and nobody is accused of having taken over."""
+    the error names, and nobody is accused of having taken over. What is still here is counted and set aside."""
     with pair() as (primary, replica), FaultProxy(primary.socket_path) as proxy, replica.client() as new:
         with open_database(proxy.url) as before:
             before.add("key", b"1")
@@ -325,7 +338,7 @@ def test_row_15_a_failover_beyond_the_window_is_raised_with_its_exact_range(told
                 assert old.wait(1, 10_000) == 1
             new.replicaof("NO", "ONE")
             before.add("key", b"2")
-        with open_database(proxy.url, logger=told) as database:
+        with open_database(proxy.url, logger=told, aside=tmp_path) as database:
             claimed = database.sync() - 1  # behind the entry that opened it
             database.add("key", b"3")
             database.sync()
@@ -338,7 +351,10 @@ def test_row_15_a_failover_beyond_the_window_is_raised_with_its_exact_range(told
             loss = caught.value.__cause__
             assert isinstance(loss, DataLoss)
             assert (loss.first, loss.last) == (replicated + 1, claimed)
-            assert database.close() == 1
+            assert database.close() == 2
+    opened, *kept = (c.decode(record.payload) for record in set_aside(told, tmp_path))
+    assert isinstance(opened, c.Opened)
+    assert kept == [c.Add("key", b"3"), c.Add("key", b"4")]
 
 
 # -- Rows 16 and 19: applied, and not durable --------------------------------------------------------------------------
