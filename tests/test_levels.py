@@ -1,4 +1,4 @@
-"""How far what was accepted has come: waiting for a level, in a thread or a task; health, as it is and as it changes."""
+"""How far what was accepted has come: waiting for a level, in a thread or a task; and health."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Noted:
 
 
 def test_health_is_told_as_it_changes_and_can_be_read_at_any_time(fresh_server: RedisServer) -> None:
-    """Healthy, degraded with the reason while the server is away, healthy again, failed for good when the log is gone."""
+    """Healthy, degraded with the reason while the server is away, healthy again, failed when the log is gone."""
     noted = Noted()
     with open_database(fresh_server.url, on_health=noted, timeout_s=0.5) as database:
         database.sync()
