@@ -4,7 +4,7 @@ from eventstore.journal.aside import read_header, read_records, write_aside
 from eventstore.journal.inspection import JournalReport, SegmentReport, inspect
 from eventstore.journal.journal import Fsync, Journal
 from eventstore.journal.record import JournalRecord
-from eventstore.journal.salvage import Lost, Salvaged, salvage
+from eventstore.journal.salvaging import Lost, Salvaged, salvage
 
 __all__ = [
     "Fsync",

@@ -381,6 +381,7 @@ def test_appends_from_a_signal_handler_harm_nothing(tmp_path: Path, fsync: str) 
 # -- Forks ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_child_after_a_fork_writes_nothing_and_leaves_the_lock_to_its_parent(tmp_path: Path) -> None:
     journal = opened(tmp_path / "j")
     journal.append(1, b"before")

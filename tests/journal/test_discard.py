@@ -2,8 +2,6 @@
 
 import itertools
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,33 +11,12 @@ from hypothesis import strategies as st
 from eventstore.errors import JournalDamaged, JournalError, JournalRefused
 from eventstore.journal import JournalRecord, read_header, read_records, write_aside
 from tests.support.effort import effort
-from tests.support.journals import SCHEMA, TRADER, copied, crash, flip, held, opened, payload, written
+from tests.support.journals import SCHEMA, TRADER, copied, crash, dies_at, flip, held, opened, payload, written
+
+# The parent's threads are not in the child, and it needs none of them.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
 LIVES = [[payload(number, 900) for number in range(count)] for count in (20, 3, 30)]
-
-
-def dies_at(step: int, work: Callable[[], object]) -> bool:
-    """Do `work` in a child that is killed at its n-th call of the operating system; return whether it was."""
-    child = os.fork()
-    if child == 0:
-        left = step
-
-        def audit(event: str, arguments: tuple[object, ...]) -> None:
-            nonlocal left
-            if event.startswith(("os.", "open", "mmap.", "fcntl.")):
-                left -= 1
-                if left < 0:
-                    os._exit(9)
-
-        try:
-            sys.addaudithook(audit)
-            work()
-        except BaseException:  # noqa: BLE001 - the parent is told
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) in (0, 9)
-    return os.waitstatus_to_exitcode(status) == 9
 
 
 @effort(40)

@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,3 +132,27 @@ def flip(path: Path, offset: int, mask: int = 0xFF) -> None:
         file.seek(offset)
         [byte] = file.read(1)
     poke(path, offset, bytes([byte ^ mask]))
+
+
+def dies_at(step: int, work: Callable[[], object]) -> bool:
+    """Do `work` in a child that is killed at its n-th call of the operating system; return whether it was."""
+    child = os.fork()
+    if child == 0:
+        left = step
+
+        def audit(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal left
+            if event.startswith(("os.", "open", "mmap.", "fcntl.")):
+                left -= 1
+                if left < 0:
+                    os._exit(9)
+
+        try:
+            sys.addaudithook(audit)
+            work()
+        except BaseException:  # noqa: BLE001 - the parent is told
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) in (0, 9)
+    return os.waitstatus_to_exitcode(status) == 9
