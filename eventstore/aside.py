@@ -27,13 +27,25 @@ def set_aside(directory: Path, trader_id: str, instance: str, records: Iterable[
 def diverged_at(records: Iterator[JournalRecord], log: Iterator[LogEntry]) -> int | None:
     """Return the position of the first of `records` that is not in `log`; None if all are.
 
-    Both rise by position, and begin alike: it is where somebody else went on.
+    Both rise by position, and begin alike: it is where somebody else went on. A log that begins later with a flush that
+    `records` have, too, had what came before it.
     """
+    entry = next(log, None)
+    begins_at = 0 if entry is None else entry.position
+    deleted_from: int | None = None
     for record in records:
-        entry = next((entry for entry in log if entry.position >= record.position), None)
+        if record.position < begins_at:
+            deleted_from = deleted_from or record.position
+            continue
+        while entry is not None and entry.position < record.position:
+            entry = next(log, None)
         if entry is None or entry.position != record.position or not _same(record.payload, entry.payload):
-            return record.position
-    return None
+            return deleted_from or record.position
+        if deleted_from is not None:
+            if not isinstance(c.decode(record.payload), c.Flushed):
+                return deleted_from
+            deleted_from = None
+    return deleted_from
 
 
 def _same(accepted: bytes, written: bytes) -> bool:
