@@ -244,7 +244,7 @@ def test_the_log_gets_every_item_once_and_in_order(
 def test_what_is_not_retained_is_lost_with_its_exact_range_and_nothing_else_is(
     data: st.DataObject, kinds: list[str], kept: int, count_max: int, bytes_max: int
 ) -> None:
-    """A server that forgets more than is retained: the error names the first and last position that are gone for good."""
+    """A server that forgets more than is retained: the error names what is gone for good."""
     items = named(kinds)
     drive = Drive(data, items, count_max, bytes_max, kept, setbacks=True)
     lost = drive.run_or_lose()
