@@ -14,6 +14,9 @@ however it dies:
 ``server.lock``
     held by the server process itself, which inherits it. Who can take it knows that no server runs here. A pid file, a
     socket file or a silent socket would not prove that, and two servers on one append-only file destroy it.
+
+What a crash left half written at the end of the append-only file is cut off before anybody can write behind it: see
+`eventstore.storage.torn_end`. A server that finds such an end exits, so a clean start costs nothing more.
 """
 
 import fcntl
@@ -31,7 +34,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from urllib.parse import quote
 
 from redis import Redis
@@ -51,6 +54,7 @@ from eventstore.storage.data_directory import (
     try_lock,
     wait_until,
 )
+from eventstore.storage.torn_end import cut, find_torn_end
 
 _USERS_LOCK: Final = "users.lock"
 _SERVER_LOCK: Final = "server.lock"
@@ -98,6 +102,19 @@ def installed_server_binaries() -> Iterator[Path]:
             yield from (path for path in Path(spec.origin).parent.glob(pattern) if os.access(path, os.X_OK))
 
 
+class _Exited(EmbeddedServerError):
+    """The server ended by itself before it was ready."""
+
+
+class _Running(NamedTuple):
+    """A server that answers; its process, if it was launched here, and how much was cut off its file."""
+
+    socket_path: Path
+    pid: int
+    process: subprocess.Popen[bytes] | None = None
+    cut_bytes: int = 0
+
+
 class EmbeddedServer:
     """One process's use of the server that runs on a data directory. Made by `open`; a context manager.
 
@@ -113,23 +130,25 @@ class EmbeddedServer:
         Process id of the server.
     launched : bool
         Whether `open` started the server; otherwise it attached to one that was running.
+    cut_bytes : int
+        How many bytes `open` cut off the end of the append-only file, because a crash had left the beginning of a
+        transaction there. They are kept in a file ``torn-<UNIX nanoseconds>.aof`` in the directory.
 
     """
 
     def __init__(
         self,
         directory: Path,
-        socket_path: Path,
-        pid: int,
-        process: subprocess.Popen[bytes] | None,
+        running: _Running,
         users_fd: int,
     ) -> None:
         self.directory: Final = directory
-        self.socket_path: Final = socket_path
-        self.url: Final = "unix://" + quote(str(socket_path))
-        self.pid: Final = pid
-        self.launched: Final = process is not None
-        self._process: Final = process
+        self.socket_path: Final = running.socket_path
+        self.url: Final = "unix://" + quote(str(running.socket_path))
+        self.pid: Final = running.pid
+        self.launched: Final = running.process is not None
+        self.cut_bytes: Final = running.cut_bytes
+        self._process: Final = running.process
         self._users_fd: int | None = users_fd
         _opened_here.add(self)
 
@@ -146,7 +165,8 @@ class EmbeddedServer:
             The data directory.
         timeout_s : float
             How long to wait, in seconds, for processes that are starting or stopping this server, and for the server
-            to load its data.
+            to load its data. Where a crash left half a transaction, as long again to find its beginning, and as long
+            again for the server to load what is before it.
 
         Raises
         ------
@@ -161,13 +181,13 @@ class EmbeddedServer:
             with opening(home, deadline):
                 # Never waits: only a closer takes this lock exclusively, and holds the opening lock while it does.
                 fcntl.flock(users_fd, fcntl.LOCK_SH)
-                socket_path, pid, process = _attach_or_launch(home, deadline)
+                running = _attach_or_launch(home, deadline, timeout_s)
         except BaseException as error:
             drop_lock(users_fd)
             if isinstance(error, OSError):
                 raise EmbeddedServerError(f"cannot keep a server in {home}: {error}") from error
             raise
-        return cls(home, socket_path, pid, process, users_fd)
+        return cls(home, running, users_fd)
 
     def close(self) -> None:
         """Stop using the server, and stop the server when nobody else uses it. Calls after the first do nothing.
@@ -229,34 +249,60 @@ def _disown_all() -> None:
 os.register_at_fork(after_in_child=_disown_all)
 
 
-def _attach_or_launch(home: Path, deadline: float) -> tuple[Path, int, subprocess.Popen[bytes] | None]:
-    """Socket and pid of a server that answers, and its process if it was launched here."""
+def _attach_or_launch(home: Path, deadline: float, timeout_s: float) -> _Running:
     server_fd = open_lock(home / _SERVER_LOCK)
     try:
         while not try_lock(server_fd):
             socket_path = _recorded_socket_path(home)
             pid = _answering_pid(socket_path)
             if pid is not None:
-                return socket_path, pid, None
+                return _Running(socket_path, pid)
             if time.monotonic() >= deadline:
                 raise EmbeddedServerError(
                     f"the server that runs on {home} does not answer on {socket_path}; if it is loading a large log,"
                     f" wait longer (timeout_s), else see {home / _LOG}"
                 )
             time.sleep(POLL_S)
-        return _launch(home, server_fd, deadline)
+        return _launch(home, server_fd, deadline, timeout_s)
     finally:
         # Closed, not unlocked: after a launch the lock belongs to the server, which shares it.
         os.close(server_fd)
 
 
-def _launch(home: Path, server_fd: int, deadline: float) -> tuple[Path, int, subprocess.Popen[bytes]]:
+def _launch(home: Path, server_fd: int, deadline: float, timeout_s: float) -> _Running:
     binary = find_server_binary()
     _refuse_older_server(home, binary)
     socket_path = choose_socket_path(home)
     socket_path.unlink(missing_ok=True)
     (home / _SOCKET_PATH).write_bytes(os.fsencode(socket_path))
     (home / _CONFIG).write_bytes(_configuration(home, socket_path))
+    cut_bytes = 0
+    try:
+        process = _start(binary, home, socket_path, server_fd, deadline)
+    except _Exited:
+        cut_bytes = _cut_torn_end(binary, home, timeout_s)
+        if not cut_bytes:
+            raise
+        process = _start(binary, home, socket_path, server_fd, time.monotonic() + timeout_s)
+    return _Running(socket_path, process.pid, process, cut_bytes)
+
+
+def _cut_torn_end(binary: Path, home: Path, timeout_s: float) -> int:
+    """Cut off what a crash left half written, and say so in the server's log; how many bytes that were."""
+    end = find_torn_end(home, binary, timeout_s)
+    if end is None:
+        return 0
+    kept = cut(end, home)
+    with (home / _LOG).open("a") as log:
+        log.write(
+            f"eventstore: {end.path.name} ended in the middle of a transaction, as a crash leaves it: {end.size} bytes"
+            f" were cut off at offset {end.offset}, and are kept in {kept}\n"
+        )
+    return end.size
+
+
+def _start(binary: Path, home: Path, socket_path: Path, server_fd: int, deadline: float) -> subprocess.Popen[bytes]:
+    """Start the server, and wait until it has loaded its data. Raises `_Exited` if it ends before that."""
     with (home / _LOG).open("ab") as log:
         log_start = log.tell()
         try:
@@ -271,15 +317,16 @@ def _launch(home: Path, server_fd: int, deadline: float) -> tuple[Path, int, sub
             )
         except OSError as error:
             raise EmbeddedServerError(f"cannot run {binary}: {error}; install redis-server, or repair it") from error
+    failed = EmbeddedServerError
     try:
         wait_until(lambda: process.poll() is not None or _answering_pid(socket_path) == process.pid, deadline)
         if process.poll() is not None:
-            reason = f"exited with status {process.returncode}"
+            failed, reason = _Exited, f"exited with status {process.returncode}"
         elif _answering_pid(socket_path) != process.pid:
             reason = "was not ready in time; if it is loading a large log, wait longer (timeout_s)"
         else:
-            return socket_path, process.pid, process
-        raise EmbeddedServerError(f"{binary} on {home} {reason}\n{_log_tail(home / _LOG, log_start)}")
+            return process
+        raise failed(f"{binary} on {home} {reason}\n{_log_tail(home / _LOG, log_start)}")
     except BaseException:
         process.kill()
         process.wait(_KILL_TIMEOUT_S)
@@ -391,6 +438,8 @@ always-show-logo no
 save ""
 appendonly yes
 appendfsync everysec
+# What a crash left half written is not for the server to cut off: see eventstore.storage.torn_end.
+aof-load-truncated no
 maxmemory-policy noeviction
 
 # Orders and positions are hashes of a few records of some hundred bytes: packed, they take less memory.

@@ -14,14 +14,19 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from redis import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from eventstore.errors import EmbeddedServerError
 from eventstore.storage import embedded
 from eventstore.storage.embedded import EmbeddedServer, find_server_binary
+from tests.support.effort import effort
+from tests.support.logs import check_log
 from tests.support.processes import PythonProcess, alive, wait_for_end
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, server_binaries
+from tests.support.torn_files import EXEC, KEYS, LAST, MULTI, PAST, Written, append, kill, launched_with, write
 
 OPEN_AND_WAIT = """
 import sys
@@ -424,6 +429,151 @@ def test_ctrl_c_in_the_terminal_of_a_node_does_not_reach_the_server(home: Path) 
     assert alive(pid)
     with EmbeddedServer.open(home) as server:
         assert server.pid == pid
+
+
+# --- A write that a crash broke off ---
+
+
+def ends(written: Written) -> dict[str, int]:
+    """Where the last transaction is cut: what is cut off is it, or nothing."""
+    data = (written.files / written.file).read_bytes()
+    behind_multi = written.begin + len(MULTI)
+    write = data.index(b"another life", behind_multi)
+    execute = data.rindex(EXEC)
+    return {
+        "behind the last whole transaction": written.begin,
+        "a byte of MULTI": written.begin + 1,
+        "in the middle of MULTI": written.begin + 10,
+        "MULTI but for its line end": behind_multi - 1,
+        "MULTI": behind_multi,
+        "a byte of the first command": behind_multi + 1,
+        "in the middle of a size": data.rindex(b"\r\n", 0, write) - 1,
+        "in the middle of an argument": write + 5,
+        "all but the line end of an argument": write + len(b"another life"),
+        "all but EXEC": execute,
+        "a byte of EXEC": execute + 1,
+        "in the middle of EXEC": execute + 10,
+        "EXEC but for its line end": written.end - 1,
+        "all": written.end,
+    }
+
+
+def check_what_comes_behind(home: Path, written: Written, cut: int, zeros: int = 0) -> None:
+    """Start on a file that ends at `cut`, go on writing, crash, and start again: nothing is there by half, or twice."""
+    file = written.torn(home, cut, zeros)
+    whole = cut == written.end
+    torn = cut + zeros - (written.end if whole else written.begin)
+    lost = file.read_bytes()[len(file.read_bytes()) - torn :]
+    with EmbeddedServer.open(home) as server:
+        assert server.launched
+        assert server.cut_bytes == torn
+        assert [path.read_bytes() for path in home.glob("torn-*.aof")] == ([lost] if torn else [])
+        assert (f"{torn} bytes were cut off" in (home / "redis.log").read_text()) == bool(torn)
+        with client(server) as connection:
+            expected = [*PAST, *LAST] if whole else [*PAST]
+            assert [line.command for line in check_log(connection, KEYS)] == expected
+        for batch in ([] if whole else [LAST], [PAST], [LAST]):
+            for commands in batch:
+                append(server.url, commands)
+                expected += commands
+        kill(server)
+        with EmbeddedServer.open(home) as again, client(again) as connection:
+            assert again.cut_bytes == 0
+            assert [line.command for line in check_log(connection, KEYS)] == expected
+
+
+@pytest.mark.parametrize("rewritten", [False, True], ids=["commands alone", "behind a dump"])
+def test_a_batch_that_a_crash_broke_off_is_gone_whole_and_what_comes_behind_it_is_applied_once(
+    home: Path, server_binary: Path, tmp_path: Path, rewritten: bool
+) -> None:
+    """Wherever it broke off, with every kind of server, on a file that was rewritten and on one that was not."""
+    written = write(home, server_binary, tmp_path / "files", rewritten=rewritten)
+    cuts = ends(written)
+    assert len(set(cuts.values())) == len(cuts)
+    with launched_with(server_binary):
+        for cut in cuts.values():
+            check_what_comes_behind(home, written, cut)
+
+
+def test_what_a_power_failure_left_of_a_batch_is_gone_too(home: Path, server_binary: Path, tmp_path: Path) -> None:
+    """The file system may have made room for it, and have zeros there."""
+    written = write(home, server_binary, tmp_path / "files", rewritten=False)
+    positions = st.integers(written.begin, written.end)
+
+    @effort(10)
+    @given(cut=positions, zeros=st.integers(0, 5_000))
+    def check(cut: int, zeros: int) -> None:
+        check_what_comes_behind(home, written, cut, zeros)
+
+    with launched_with(server_binary):
+        check()
+
+
+def test_damage_that_is_no_torn_end_is_refused_and_nothing_is_cut_off(
+    home: Path, server_binary: Path, tmp_path: Path
+) -> None:
+    written = write(home, server_binary, tmp_path / "files", rewritten=False)
+    end = written.end
+    damages = [
+        (b"$6\r\na life", b"$5\r\na life", end),  # a size that is too small
+        (b"$6\r\na life", b"$6000000\r\na life", end),  # one that reaches over all that is behind it
+        (b"*1\r\n$5\r\nMULTI", b"\0\0\0\0$5\r\nMULTI", end),  # a page that was never written, and what came behind
+        (EXEC, b"", end - 1),  # what an open transaction leaves, and a torn end too
+    ]
+    with launched_with(server_binary):
+        for whole, damaged, cut in damages:
+            file = written.torn(home, cut)
+            data = file.read_bytes().replace(whole, damaged, 1)
+            assert data != file.read_bytes()
+            file.write_bytes(data)
+            with pytest.raises(EmbeddedServerError, match=r"is damaged at offset \d+, .* Nothing was changed"):
+                EmbeddedServer.open(home)
+            assert file.read_bytes() == data
+            assert not list(home.glob("torn-*.aof"))
+
+
+def test_a_torn_file_of_an_older_server_is_taken_over_by_a_newer_one(home: Path, tmp_path: Path) -> None:
+    binaries = server_binaries()
+    older = [binary for name, binary in binaries.items() if name.startswith("Redis-6")]
+    newer = [binary for name, binary in binaries.items() if not name.startswith("Redis-6")]
+    if not older:
+        pytest.skip("there is no server that keeps all in a single file")
+    written = write(home, older[0], tmp_path / "files", rewritten=True)
+    for binary in newer:
+        with launched_with(binary):
+            check_what_comes_behind(home, written, ends(written)["in the middle of an argument"])
+
+
+def test_a_script_that_launches_a_server_needs_the_checking_tool_on_the_path(
+    home: Path, server_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write(home, server_binary, tmp_path / "files", rewritten=False)
+    script = tmp_path / "redis-server"
+    script.write_text(f'#!/bin/sh\nexec "{server_binary}" "$@"\n')
+    script.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with launched_with(script):
+        written.torn(home, written.end - 1)
+        with pytest.raises(EmbeddedServerError, match="Unexpected end of file reading the append only file"):
+            EmbeddedServer.open(home)
+        (tmp_path / "redis-check-aof").symlink_to(server_binary)
+        check_what_comes_behind(home, written, written.end - 1)
+
+
+def test_a_check_that_takes_too_long_is_ended_and_says_so(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write(home, find_server_binary(), tmp_path / "files", rewritten=False)
+    for name, does in (("redis-server", "exit 1"), ("redis-check-aof", "exec /bin/sleep 60")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    file = written.torn(home, written.end - 1)
+    with pytest.raises(EmbeddedServerError, match=r"took longer than 0\.5 s, wait longer"):
+        EmbeddedServer.open(home, timeout_s=0.5)
+    assert file.stat().st_size == written.end - 1
+    monkeypatch.undo()
+    check_what_comes_behind(home, written, written.end - 1)
 
 
 # --- Fork ---
