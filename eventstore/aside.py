@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from eventstore import commands as c
-from eventstore.journal import JournalRecord, write_aside
+from eventstore.journal import JournalRecord, read_records, write_aside
 from eventstore.storage.reader import LogEntry
 
 
@@ -20,6 +20,9 @@ def set_aside(directory: Path, trader_id: str, instance: str, records: Iterable[
         return None
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"{quote(trader_id, safe=' ')}-{instance}-{first.position}.seg"
+    # What was set aside already, before something else went wrong, is set aside.
+    if path.exists() and next(read_records(path), None) == first:
+        return path
     write_aside(path, trader_id, c.VERSION, instance, chain([first], rest))
     return path
 

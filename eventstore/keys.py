@@ -15,7 +15,6 @@ class Keys:
 
     def __init__(self, trader_id: TraderId) -> None:
         ns = f"{{trader-{trader_id}}}"
-        self.trader_id = trader_id
         self.namespace = ns
         self.prefix = f"{ns}:"
         # The log, the fence, and the meaning of records.

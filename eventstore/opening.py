@@ -38,7 +38,15 @@ class Opening(NamedTuple):
     rest: Tail | None
 
 
-def open_log(client: Client, reader: Reader, keys: Keys, journal: Journal | None, instance: str, say: Say) -> Opening:
+def open_log(
+    client: Client,
+    reader: Reader,
+    keys: Keys,
+    trader_id: TraderId,
+    journal: Journal | None,
+    instance: str,
+    say: Say,
+) -> Opening:
     """Claim the log as `instance`, and make `journal` go on behind it.
 
     Raises
@@ -55,38 +63,46 @@ def open_log(client: Client, reader: Reader, keys: Keys, journal: Journal | None
         "library": importlib.metadata.version("eventstore"),
         "python": platform.python_version(),
     }
-    given = 0 if journal is None else _epoch_given(keys, journal, reader.fence())
     publish(client, keys, schema.describe() | c.describe())
-    claimed = claim(client, keys, json.dumps(owner), time.time_ns() // 1_000_000, given)
-    rest = None if journal is None else _go_on(keys, reader, journal, claimed, say)
+    while True:
+        fence, rest, given = None, None, 0
+        if journal is not None:
+            # Before the claim: afterwards the fence names this process, and one that dies would leave no trace of whose
+            # log it was.
+            fence = reader.fence()
+            rest = _rest(keys, trader_id, reader, journal, fence, say)
+            given = _epoch_given(journal, rest)
+        seen = None if journal is None else 0 if fence is None else fence.epoch
+        claimed = claim(client, keys, json.dumps(owner), time.time_ns() // 1_000_000, given, seen)
+        if claimed is not None:
+            break
+    if rest is not None and not rest.strange:
+        # A batch that was sent before may have been executed meanwhile.
+        rest = rest._replace(first=max(rest.first, claimed.position + 1))
+    if journal is not None:
+        if claimed.position > journal.position:
+            journal.begin(claimed.position)
+        if journal.torn is not None:
+            path, offset = journal.torn
+            say("warning", "dropped a torn record of the journal", path=str(path), offset=offset)
     _report(keys, reader, claimed, rest, say)
     return Opening(owner, claimed, rest)
 
 
-def _tail(keys: Keys, journal: Journal, position: int, owner: str) -> Tail:
-    return tail(keys.log, position, owner, journal.owners, journal.first, journal.position)
-
-
-def _epoch_given(keys: Keys, journal: Journal, fence: Fence | None) -> int:
-    """Return the highest epoch that the journal knows and the log may not; raise before anything is written."""
+def _rest(keys: Keys, trader_id: TraderId, reader: Reader, journal: Journal, fence: Fence | None, say: Say) -> Tail:
+    """Return what of the journal the log lacks; take it out if it is strange to it."""
     position, owner = (0, "") if fence is None else (fence.position, fence.owner)
-    if _tail(keys, journal, position, owner).strange or journal.position <= position:
+    rest = tail(keys.log, position, owner, journal.owners, journal.first, journal.position)
+    return _set_aside(trader_id, reader, journal, rest, say) if rest.strange else rest
+
+
+def _epoch_given(journal: Journal, rest: Tail) -> int:
+    """Return the highest epoch of what is written again: the log may not know of it."""
+    if rest.strange or rest.first > rest.last:
         return 0
-    opened = [c.decode(record.payload) for record in journal.read(position) if record.payload.startswith(_OPENED)]
+    records = journal.read(rest.first - 1)
+    opened = [c.decode(record.payload) for record in records if record.payload.startswith(_OPENED)]
     return max((command.epoch for command in opened if isinstance(command, c.Opened)), default=0)
-
-
-def _go_on(keys: Keys, reader: Reader, journal: Journal, claimed: Claim, say: Say) -> Tail:
-    """Let the journal go on where the log ends, or where its own tail will; return that tail."""
-    rest = _tail(keys, journal, claimed.position, claimed.owner_before)
-    if rest.strange:
-        rest = _set_aside(keys.trader_id, reader, journal, rest, say)
-    if claimed.position > journal.position:
-        journal.begin(claimed.position)
-    if journal.torn is not None:
-        path, offset = journal.torn
-        say("warning", "dropped a torn record of the journal", path=str(path), offset=offset)
-    return rest
 
 
 def _set_aside(trader_id: TraderId, reader: Reader, journal: Journal, rest: Tail, say: Say) -> Tail:

@@ -209,7 +209,9 @@ class Persister:
             If the server can not be reached or refuses, or the log is not whole. The log is as it was.
         """
         config = self.config
-        opening = open_log(self._write_client, self.reader, self.keys, self._journal, self._instance, self.say)
+        opening = open_log(
+            self._write_client, self.reader, self.keys, self._trader_id, self._journal, self._instance, self.say
+        )
         claimed = opening.claimed
         self.epoch = claimed.epoch
         self._first_position = claimed.position

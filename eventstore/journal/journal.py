@@ -272,10 +272,12 @@ class Journal:
             if self._turn is turn:
                 self._tail = moved
                 return position
-        except BaseException:
+        except BaseException as error:
             if self._tail is tail:
                 COMMIT(mapped, offset, 0, 0)
-            raise
+            # Another call may have gone on in the next file, and this one's may be closed by now.
+            if self._turn is turn or not isinstance(error, ValueError):
+                raise
         return self.append(accepted_ns, payload)
 
     def _append_with_care(self, accepted_ns: int, payload: Payload) -> int:
@@ -312,6 +314,8 @@ class Journal:
                     try:
                         segment.sync()
                     except OSError as error:
+                        if self._turn is not turn:
+                            continue  # another call went on in the next file, and closed this one
                         segment.failed = str(error)
                         if self._turn is turn:
                             COMMIT(mapped, offset, 0, 0)

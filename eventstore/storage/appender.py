@@ -82,8 +82,13 @@ class Claim:
         )
 
 
-def claim(client: redis.Redis, keys: Keys, owner: str, now_ms: int, epoch_given: int = 0) -> Claim:
+def claim(
+    client: redis.Redis, keys: Keys, owner: str, now_ms: int, epoch_given: int = 0, epoch_seen: int | None = None
+) -> Claim | None:
     """Become the writer of the log, in an epoch above all before it and above `epoch_given`.
+
+    Returns None, and changes nothing, if the fence is of another epoch than `epoch_seen`, where that is given: 0 for
+    none.
 
     Raises
     ------
@@ -92,10 +97,13 @@ def claim(client: redis.Redis, keys: Keys, owner: str, now_ms: int, epoch_given:
     StorageError
         If the server can not be reached or refuses.
     """
+    seen = "" if epoch_seen is None else epoch_seen
     with translated("claim the log"):
         reply: list[bytes] = client.eval(
-            script("claim.lua").decode(), 2, keys.writer, keys.log, owner, now_ms, GENESIS, epoch_given
+            script("claim.lua").decode(), 2, keys.writer, keys.log, owner, now_ms, GENESIS, epoch_given, seen
         )
+    if reply[0] == b"moved":
+        return None
     if reply[0] != b"claimed":
         raise Diverged(
             f"claim the log {keys.log}: {reply[1].decode()}. Nothing was written. Restore the server's data, or move "
@@ -331,7 +339,8 @@ class Appender:
                 return int(seen[2])
             connection.send_command(
                 "EVAL", script("claim.lua"), 2, self._keys.writer, self._keys.log, claimed.owner,
-                time.time_ns() // 1_000_000, GENESIS, "0", str(claimed.epoch), *[part or b"" for part in seen[:3]],
+                time.time_ns() // 1_000_000, GENESIS, "0", seen[0] or b"", str(claimed.epoch), seen[1] or b"",
+                seen[2] or b"",
             )  # fmt: skip
             reply: Any = connection.read_response()
         except (redis.RedisError, OSError) as error:

@@ -6,16 +6,17 @@
 -- ARGV[2]  the time of the claim, UNIX milliseconds
 -- ARGV[3]  the chain head of an empty log
 -- ARGV[4]  an epoch that was given before, by a server that may have been set back since; 0 if none is known
+-- ARGV[5]  the epoch that the fence was seen to have, 0 if there was none; '' to claim the log whatever it is
 --
 -- To claim the log again after the server lost the claim, also
--- ARGV[5]  the epoch that was claimed
--- ARGV[6]  the epoch that the fence was seen to have
--- ARGV[7]  its owner then
+-- ARGV[6]  the epoch that was claimed
+-- ARGV[7]  its owner when the fence was seen
 -- ARGV[8]  its position then
 --
 -- Counts the epoch up, so every batch of an older writer is refused from now on, and answers
 --   {'claimed', epoch, position, chain, id of the last entry, epoch before, owner before or '', claim time of the owner
 --    before or ''}
+--   {'moved', epoch}: the fence is another one than was seen, and nothing was written
 -- To claim it again puts the claimed epoch back, if the fence still is as it was seen; writes nothing if the claim
 -- stands. Otherwise it answers {'fenced', epoch, owner}.
 -- It writes nothing, and answers {'diverged', what is wrong}, when log and fence do not belong together: a log without a
@@ -30,13 +31,16 @@ if log_kind ~= 'none' and log_kind ~= 'stream' then
   return {'diverged', KEYS[2] .. ' is a ' .. log_kind .. ', not a log'}
 end
 
-local again = ARGV[5]
+local again = ARGV[6]
 if kind == 'none' then
   if again then
     return {'diverged', 'the fence ' .. KEYS[1] .. ' is gone: keys were deleted, evicted or expired behind the writer\'s back'}
   end
   if log_kind ~= 'none' then
     return {'diverged', 'there is a log at ' .. KEYS[2] .. ' but its fence ' .. KEYS[1] .. ' is gone'}
+  end
+  if ARGV[5] ~= '' and ARGV[5] ~= '0' then
+    return {'moved', '0'}
   end
   redis.call('HSET', KEYS[1], 'epoch', '0', 'position', '0', 'chain', ARGV[3], 'id', '0-0', 'owner', '', 'claimed_ms', '')
 end
@@ -59,10 +63,14 @@ if last_id ~= fence[4] then
     .. ' (position ' .. fence[2] .. '): the log was lost, cut or written by somebody else'}
 end
 
+if not again and ARGV[5] ~= '' and ARGV[5] ~= fence[1] then
+  return {'moved', fence[1]}
+end
+
 local epoch = string.format('%.0f', math.max(tonumber(fence[1]), tonumber(ARGV[4])) + 1)
 if again then
   local stands = fence[1] == again and fence[5] == ARGV[1]
-  local lost = fence[1] == ARGV[6] and fence[5] == ARGV[7] and fence[2] == ARGV[8]
+  local lost = fence[1] == ARGV[5] and fence[5] == ARGV[7] and fence[2] == ARGV[8]
   if not stands and not lost then
     return {'fenced', fence[1], fence[5]}
   end

@@ -551,6 +551,24 @@ def test_a_log_that_is_not_whole_can_not_be_claimed(
     assert dump(client) == before
 
 
+def test_a_claim_of_what_was_seen_fails_if_it_is_not_that_any_more(
+    first: Writing, client: Redis, server: RedisServer
+) -> None:
+    """Whoever decided by what it saw does not get something else."""
+    before = dump(client)
+    with connect(server.url, 5.0, "test") as connection:
+        for seen in (0, 2):
+            assert claim(connection, KEYS, "second", NOW_MS, epoch_seen=seen) is None
+        assert dump(client) == before
+        second = claim(connection, KEYS, "second", NOW_MS, epoch_seen=1)
+        assert second is not None
+        assert (second.epoch, second.epoch_before) == (2, 1)
+        client.flushall()
+        assert claim(connection, KEYS, "third", NOW_MS, epoch_seen=2) is None
+        assert dump(client) == {}
+        assert claim(connection, KEYS, "third", NOW_MS, 7, 0).epoch == 8
+
+
 # -- Permissions ------------------------------------------------------------------------------------------------------
 
 
