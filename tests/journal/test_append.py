@@ -10,9 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 import pytest
@@ -173,57 +173,81 @@ def test_after_kill_9_everything_that_append_returned_from_is_there(tmp_path: Pa
 
 
 class Between:
-    """Runs `act` before the n-th opcode of the frames of one method, if `fits` that opcode and the one before."""
+    """Runs `act` before the n-th opcode of a function that `fits`, told of the opcode and of the one before."""
 
-    def __init__(self, name: str, act: Callable[[], None], fits: Callable[[FrameType, int], bool]) -> None:
+    def __init__(self, function: FunctionType, act: Callable[[], None], fits: Callable[[str | None], bool]) -> None:
         self.acted = False
-        self._name = name
+        self._code = function.__code__
+        self._names = {each.offset: each.opname for each in dis.get_instructions(self._code)}
         self._act = act
         self._fits = fits
         self._wait = 0
+        self._before: str | None = None
 
     def run(self, call: Callable[[], Any], at: int) -> Any:
         """Call `call`; `acted` says whether there were so many places."""
         self.acted = False
         self._wait = at
-        sys.settrace(self._enter)
-        try:
+        self._before = None
+        with stepping(self._code, self._step):
             return call()
+
+    def _step(self, offset: int) -> None:
+        if self.acted:
+            return
+        before, self._before = self._before, self._names.get(offset)
+        if self._fits(before):
+            if self._wait == 0:
+                self.acted = True
+                self._act()
+            self._wait -= 1
+
+
+if sys.version_info >= (3, 12):
+
+    @contextlib.contextmanager
+    def stepping(code: CodeType, step: Callable[[int], None]) -> Iterator[None]:
+        """Call `step` with the offset of each opcode of `code` before it runs. What it raises is raised there."""
+        monitoring = sys.monitoring
+        tool, event = 4, monitoring.events.INSTRUCTION
+        monitoring.use_tool_id(tool, "between")
+        monitoring.register_callback(tool, event, lambda code, offset: step(offset))
+        monitoring.set_local_events(tool, code, event)
+        try:
+            yield
+        finally:
+            monitoring.set_local_events(tool, code, 0)
+            monitoring.free_tool_id(tool)
+
+else:
+
+    @contextlib.contextmanager
+    def stepping(code: CodeType, step: Callable[[int], None]) -> Iterator[None]:
+        """Call `step` with the offset of each opcode of `code` before it runs. What it raises is raised there."""
+
+        def trace(frame: FrameType, event: str, argument: object) -> Any:
+            if frame.f_code is not code:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                step(frame.f_lasti)
+            return trace
+
+        sys.settrace(trace)
+        try:
+            yield
         finally:
             sys.settrace(None)
 
-    def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code.co_name != self._name or self.acted:
-            return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        last = -1
 
-        def step(frame: FrameType, event: str, argument: object) -> Any:
-            nonlocal last
-            if event == "opcode" and not self.acted and self._fits(frame, last):
-                if self._wait == 0:
-                    self.acted = True
-                    sys.settrace(None)
-                    self._act()
-                self._wait -= 1
-            last = frame.f_lasti
-            return step
-
-        return step
-
-
-def anywhere(_: FrameType, last: int) -> bool:
+def anywhere(_: str | None) -> bool:
     return True
 
 
-# A call runs the handlers that wait when it is over; in Python 3.11, making a container may run the collector.
-_CALLS = ("CALL", "BUILD_", "BINARY_SLICE", "RESUME", "JUMP_BACKWARD")
-
-
-def where_others_run(frame: FrameType, last: int) -> bool:
-    """Whether CPython may run a signal handler or a finalizer between the opcode at `last` and the next one."""
-    return last >= 0 and dis.opname[frame.f_code.co_code[last]].startswith(_CALLS)
+def where_others_run(before: str | None) -> bool:
+    """Whether CPython may run a signal handler or a finalizer behind that opcode."""
+    # A call runs the handlers that wait when it is over; in Python 3.11, making a container may run the collector.
+    return before is not None and before.startswith(("CALL", "BUILD_", "BINARY_SLICE", "RESUME", "JUMP_BACKWARD"))
 
 
 class Interrupted(BaseException):
@@ -245,16 +269,16 @@ def at_end(journal: Journal) -> int:
     return segment.room - offset - HEAD_BYTES - 32
 
 
-# Which method of the journal is looked at: its name, the state before, the size of the payload, fsync.
-VARIANTS: dict[str, tuple[str, Callable[[Journal], int] | None, int, str]] = {
-    "plain": ("append", None, 100, "never"),
-    "empty": ("append", None, 0, "never"),
-    "over the half": ("_append_with_care", at_half, 101, "interval"),
-    "large": ("_append_with_care", None, 7000, "never"),
-    "synced": ("_append_with_care", None, 103, "always"),
-    "next file": ("_rotate", at_end, 104, "never"),
-    "next file, synced": ("_rotate", at_end, 105, "always"),
-    "file of its own": ("_rotate", None, 20_001, "never"),
+# Which method of the journal is looked at, the state before, the size of the payload, fsync.
+VARIANTS: dict[str, tuple[FunctionType, Callable[[Journal], int] | None, int, str]] = {
+    "plain": (Journal.append, None, 100, "never"),
+    "empty": (Journal.append, None, 0, "never"),
+    "over the half": (Journal._append_with_care, at_half, 101, "interval"),
+    "large": (Journal._append_with_care, None, 7000, "never"),
+    "synced": (Journal._append_with_care, None, 103, "always"),
+    "next file": (Journal._rotate, at_end, 104, "never"),
+    "next file, synced": (Journal._rotate, at_end, 105, "always"),
+    "file of its own": (Journal._rotate, None, 20_001, "never"),
 }
 
 
