@@ -244,7 +244,7 @@ class Persister:
             probe = DurabilityProbe(self._probe_client, self.keys, claimed.epoch, claimed.owner, self._durability)
             name = f"eventstore-confirmer-{self._trader_id}"
             self._confirmer = Confirmer(self._writer.applied, durable, probe, self._Confirming(self), name)
-        self.put(self._opened(opening))
+        self.accept("open", self.keys.namespace, c.Opened, (claimed.epoch, self._about(opening)))
         self._opened_at = self._journal.position if self._journal is not None else claimed.position + 1
         self._writer.start()
         if self._confirmer is not None:
@@ -260,7 +260,8 @@ class Persister:
 
     # -- The first entry and the last --------------------------------------------------------------------------
 
-    def _opened(self, opening: Opening) -> Accepted:
+    def _about(self, opening: Opening) -> dict[str, Any]:
+        """Return what the first entry says of this process, and of what it found."""
         owner, claimed, rest = opening
         settings = {
             name: str(value) if isinstance(value, Path) else value
@@ -270,7 +271,7 @@ class Persister:
         about = owner | {"url": self.url, "config": settings, "owner_before": claimed.owner_before}
         if rest is not None and rest.first <= rest.last:
             about["set_aside" if rest.strange else "recovered"] = {"first": rest.first, "last": rest.last}
-        return ("open", self.keys.namespace, time.time_ns(), c.Opened, (claimed.epoch, about))
+        return about
 
     def _last_words(self) -> Entry | None:
         counts = {"commands": self._writer.taken - self._first_position, "batches": self._writer.batches}
