@@ -47,6 +47,7 @@ from eventstore.storage.connect import bulk_bytes_max, connect, default_client_n
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import EmbeddedServer
 from eventstore.storage.reader import Reader
+from eventstore.storage.restarts import RestartWatch
 from eventstore.termination import close_on_sigterm
 from workers.backlog import Backlog, Full, OnFull, Shut
 from workers.batch import BatchFormer
@@ -209,6 +210,8 @@ class Persister:
             If the server can not be reached or refuses, or the log is not whole. The log is as it was.
         """
         config = self.config
+        # The embedded one is looked after where it is launched.
+        self._restarts = RestartWatch(self._read_client) if self._server is None else None
         opening = open_log(
             self._write_client, self.reader, self.keys, self._trader_id, self._journal, self._instance, self.say
         )
@@ -648,6 +651,8 @@ class Persister:
         """See `workers.writer.Listener`."""
         self.board.well("server")
         self.say("info", "the server is back", attempts=attempts)
+        if self._restarts is not None and (warning := self._restarts.look()) is not None:
+            self.say("warning", "the server was restarted", warning=warning)
         if self._confirmer is not None:
             self._confirmer.renew()  # it may be another one now
 
