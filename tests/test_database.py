@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -24,7 +23,6 @@ from eventstore.errors import (
     CodecError,
     DamagedRecord,
     Diverged,
-    Refused,
     StorageError,
     SyncTimeout,
     WriterFailed,
@@ -146,22 +144,6 @@ def test_the_embedded_default_keeps_everything_in_its_directory(tmp_path: Path) 
     with RedisCacheDatabase(TRADER, SILENT, None, config) as database:
         assert database.load() == {"key": b"value"}
         assert database.stats().epoch == 2
-
-
-def test_an_exit_without_close_writes_what_was_accepted(redis_url: str, client: Redis) -> None:
-    """A host that just ends loses nothing, and its epoch ends well."""
-    script = """
-import sys
-from tests.support.databases import open_database
-database = open_database(sys.argv[1], linger_ms=5000.0)
-for number in range(1000):
-    database.add("key", b"%d" % number)
-"""
-    with PythonProcess(script, redis_url) as process:
-        assert process.join() == 0
-    *added, closed = commands(client)
-    assert len(added) == 1001
-    assert isinstance(closed, c.ClosedWell)
 
 
 def test_a_killed_process_leaves_a_log_that_the_next_one_goes_on_with(redis_url: str, client: Redis) -> None:
@@ -308,61 +290,6 @@ def test_calls_of_many_threads_are_all_there_each_in_its_own_order(redis_url: st
     check_log(client, KEYS)
 
 
-def test_a_call_from_a_signal_handler_is_written(redis_url: str) -> None:
-    """Whatever the interrupted call was doing: no deadlock, nothing lost."""
-    with open_database(redis_url) as database:
-        handled = 0
-
-        def handle(number: int, frame: object) -> None:
-            nonlocal handled
-            handled += 1
-            database.add(f"handled {handled}", b"x" * 100)
-
-        before = signal.signal(signal.SIGUSR1, handle)
-        stop = threading.Event()
-
-        def interrupt() -> None:
-            while not stop.wait(0.0005):
-                os.kill(os.getpid(), signal.SIGUSR1)
-
-        interrupting = threading.Thread(target=interrupt)
-        interrupting.start()
-        try:
-            for number in range(3000):
-                database.add(f"main {number}", b"x" * 100)
-                if number % 500 == 0:
-                    database.sync()
-        finally:
-            stop.set()
-            interrupting.join(PATIENCE_S)
-            signal.signal(signal.SIGUSR1, before)
-        assert handled > 0
-        assert len(database.load()) == 3000 + handled
-
-
-def test_a_call_from_a_log_handler_is_written(redis_url: str, client: Redis) -> None:
-    """A logger that writes into the database it logs for: calls are taken, a wait for itself is refused."""
-    refused: list[Exception] = []
-
-    def on(level: str, event: str, values: dict[str, Any]) -> None:
-        if event == "the server is not available":
-            database.add("seen", event.encode())
-            try:
-                database.sync()
-            except Refused as error:
-                refused.append(error)
-
-    with open_database(redis_url, logger=Lines(on)) as database:
-        database.sync()
-        for connection in client.client_list(_type="normal"):
-            if ":writer@" in connection["name"]:
-                client.client_kill_filter(_id=connection["id"])
-        database.add("key", b"value")
-        database.sync()
-        assert database.load() == {"key": b"value", "seen": b"the server is not available"}
-    assert refused
-
-
 def test_a_logger_that_raises_does_not_stop_the_writer(redis_url: str) -> None:
     def on(level: str, event: str, values: dict[str, Any]) -> None:
         raise RuntimeError("no space left on device")
@@ -371,41 +298,6 @@ def test_a_logger_that_raises_does_not_stop_the_writer(redis_url: str) -> None:
         database.add("key", b"value")
         assert database.load() == {"key": b"value"}
         assert database.close() == 0
-
-
-def test_a_child_after_a_fork_owns_nothing(redis_url: str, client: Redis) -> None:
-    """Every verb raises `Closed` in the child, its close writes nothing, and the parent goes on undisturbed."""
-    script = """
-import os, sys
-from eventstore.errors import Closed
-from tests.support.databases import open_database
-from tests.support.orders import initialized
-from eventstore.model.orders import Order
-database = open_database(sys.argv[1])
-order = Order.create(initialized())
-database.add_order(order)
-database.add("key", b"parent")
-if os.fork() == 0:
-    refused = 0
-    calls = [lambda: database.add("key", b"child"), lambda: database.update_order(order), database.load, database.sync,
-             database.flush, database.keys, lambda: database.load_order(order.client_order_id)]
-    for call in calls:
-        try:
-            call()
-        except Closed:
-            refused += 1
-    print(refused == len(calls), database.close(), flush=True)
-    sys.exit(0)
-os.wait()
-database.add("key", b"parent again")
-print(database.load()["key"], database.close(), flush=True)
-"""
-    with PythonProcess(script, redis_url) as process:
-        assert process.line() == "True 0"
-        assert process.line() == "b'parent again' 0"
-        assert process.join() == 0
-    added = [command.value for command in commands(client) if isinstance(command, c.Add)]
-    assert added == [b"parent", b"parent again"]
 
 
 # -- Bounds ------------------------------------------------------------------------------------------------------
