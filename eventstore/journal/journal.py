@@ -360,8 +360,9 @@ class Journal:
             # What was made ahead says that it goes on from the one before.
             following = self._take_prepared(segment.number, wanted if goes_on else None)
             if following is None:
-                if self.no_room is not None:
-                    raise JournalFull(f"{self.directory}: {self.no_room}")
+                why = self.no_room
+                if why is not None:
+                    raise JournalFull(f"{self.directory}: {why}")
                 try:
                     following = self.make_segment(after=None if goes_on else after, base=position, wanted=wanted)
                 except OSError as error:
@@ -380,7 +381,8 @@ class Journal:
                 self._tail = moved
         finally:
             if not adopted:
-                following.discard()
+                with contextlib.suppress(OSError):
+                    following.discard()
         self._wake()  # the one before is to be synced and closed
 
     def _start(self, segment: Segment, position: int) -> Tail:
@@ -503,8 +505,12 @@ class Journal:
         try:
             # Its header says that nothing beyond counts: with its name, everything is said. The rest is tidying.
             following = self.make_segment(after=after, base=position, opening=True)
-            if self.fsync != NEVER:
-                following.sync()
+            try:
+                if self.fsync != NEVER:
+                    following.sync()
+            except OSError:
+                following.discard()
+                raise
             self.segments[following.number] = following
             self._tail = self._start(following, position)
             self._synced = min(self._synced, position)

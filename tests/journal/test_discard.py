@@ -1,5 +1,6 @@
 """What was set aside is dropped, all of it or nothing of it, and is in a file of its own before."""
 
+import errno
 import itertools
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventstore.errors import JournalDamaged, JournalError, JournalRefused
-from eventstore.journal import JournalRecord, read_header, read_records, write_aside
+from eventstore.journal import JournalRecord, files, read_header, read_records, write_aside
 from tests.support.effort import effort
 from tests.support.journals import SCHEMA, TRADER, copied, crash, dies_at, flip, held, opened, payload, written
 
@@ -65,6 +66,22 @@ def test_whoever_is_killed_while_dropping_has_dropped_all_or_nothing(tmp_path: P
         if not killed:
             break
     assert seen == {len(records), behind}
+
+
+def test_a_disk_that_refuses_leaves_every_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = written(tmp_path / "j", LIVES)
+    journal = opened(tmp_path / "j", fsync="interval", fsync_interval_s=3600.0)
+
+    def refuse(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "sync_file", refuse)
+        with pytest.raises(JournalError, match=r"can not be dropped: .*Input/output error"):
+            journal.discard_behind(5)
+    assert list(journal.read(0)) == records
+    crash(journal)
+    assert held(tmp_path / "j") == records
 
 
 # -- Files of their own ------------------------------------------------------------------------------------------------
