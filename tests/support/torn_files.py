@@ -44,8 +44,10 @@ def launched_with(binary: Path) -> Iterator[None]:
 
 
 def append(url: str, commands: Sequence[c.Command]) -> int:
-    """Claim the log and append one batch; the position of its last entry."""
+    """Claim the log and append one batch, which outlives a kill then; the position of its last entry."""
     with connect(url, 10.0, "writer") as client:
+        # With "everysec" a write that follows upon a sync that is slow is put off, and answered all the same.
+        client.config_set("appendfsync", "always")
         claimed = claim(client, KEYS, "somebody", 1)
         appender = Appender(client, KEYS, claimed)
         entries = [appender.encode(("call", "key", 1, type(command), tuple(command))) for command in commands]
