@@ -140,6 +140,12 @@ class Persister:
         if url is None:
             self._server = EmbeddedServer.open(config.directory or default_directory())
             url = self._server.url
+            if self._server.cut_bytes:
+                self.say(
+                    "warning",
+                    "the server had died in the middle of a write, which was cut off",
+                    bytes=self._server.cut_bytes,
+                )
         self.url = redact(url)
         self._read_client = connect(url, config.timeout_s, default_client_name(trader_id, "reader"), READ_RETRIES)
         self._write_client = connect(url, config.timeout_s, default_client_name(trader_id, "writer"))
@@ -211,7 +217,7 @@ class Persister:
         """
         config = self.config
         # The embedded one is looked after where it is launched.
-        self._restarts = RestartWatch(self._read_client) if self._server is None else None
+        self._restarts = RestartWatch(self._write_client) if self._server is None else None
         opening = open_log(
             self._write_client, self.reader, self.keys, self._trader_id, self._journal, self._instance, self.say
         )
