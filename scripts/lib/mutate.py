@@ -54,7 +54,6 @@ _REPLACED = {
 OPERATORS = (
     *(f"core/Replace{kind}Operator_{name}" for kind, names in _REPLACED.items() for name in names.split()),
     "core/AddNot",
-    "core/ExceptionReplacer",
     "core/NumberReplacer",
     "core/ReplaceAndWithOr",
     "core/ReplaceBreakWithContinue",
