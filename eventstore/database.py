@@ -217,7 +217,7 @@ class RedisCacheDatabase(Intake):
 
     def keys(self, pattern: str = "*") -> list[str]:
         check("keys", "pattern", pattern, str)
-        return fnmatch.filter(self._at_one_moment(lambda loader: loader.keys())[0], pattern)
+        return fnmatch.filter(self._load_at_one_moment(lambda loader: loader.keys())[0], pattern)
 
     # -- The one delete that has to read ---------------------------------------------------------------------------
 
@@ -231,8 +231,7 @@ class RedisCacheDatabase(Intake):
         """
         check("delete_account_event", "account_id", account_id, AccountId)
         check("delete_account_event", "event_id", event_id, str)
-        self._fresh()
-        events = self._loader.account_events(account_id)
+        events = self._load(lambda loader: loader.account_events(account_id))
         for version, event in events.items():
             if event.event_id == event_id:
                 arguments = (account_id, version, str(event_id))
@@ -246,11 +245,10 @@ class RedisCacheDatabase(Intake):
     # -- Loads -------------------------------------------------------------------------------------------------
 
     def load(self) -> dict[str, bytes]:
-        self._fresh()
-        return self._persister.reader.hash(self._keys.general)
+        return self._load(lambda loader: loader.values(self._keys.general))
 
     def load_all(self) -> dict[str, dict[Any, Any]]:
-        (currencies, instruments, synthetics, accounts, orders, positions), generation = self._at_one_moment(
+        (currencies, instruments, synthetics, accounts, orders, positions), generation = self._load_at_one_moment(
             lambda loader: (
                 loader.currencies(),
                 loader.records(self._keys.instruments, Instrument, InstrumentId),
@@ -271,33 +269,33 @@ class RedisCacheDatabase(Intake):
 
     def load_currency(self, code: str) -> Currency | None:
         check("load_currency", "code", code, str)
-        return self._fresh().record(self._keys.currencies, code, Currency)
+        return self._load(lambda loader: loader.record(self._keys.currencies, code, Currency))
 
     def load_currencies(self) -> dict[str, Currency]:
-        return self._fresh().currencies()
+        return self._load(lambda loader: loader.currencies())
 
     def load_instrument(self, instrument_id: InstrumentId) -> Instrument | None:
         check("load_instrument", "instrument_id", instrument_id, InstrumentId)
-        return self._fresh().record(self._keys.instruments, instrument_id, Instrument)
+        return self._load(lambda loader: loader.record(self._keys.instruments, instrument_id, Instrument))
 
     def load_instruments(self) -> dict[InstrumentId, Instrument]:
-        return self._fresh().records(self._keys.instruments, Instrument, InstrumentId)
+        return self._load(lambda loader: loader.records(self._keys.instruments, Instrument, InstrumentId))
 
     def load_synthetic(self, instrument_id: InstrumentId) -> SyntheticInstrument | None:
         check("load_synthetic", "instrument_id", instrument_id, InstrumentId)
         if not instrument_id.is_synthetic:
             raise ValueError(f"load_synthetic: {instrument_id} is not synthetic; its venue would be SYNTH")
-        return self._fresh().record(self._keys.synthetics, instrument_id, SyntheticInstrument)
+        return self._load(lambda loader: loader.record(self._keys.synthetics, instrument_id, SyntheticInstrument))
 
     def load_synthetics(self) -> dict[InstrumentId, SyntheticInstrument]:
-        return self._fresh().records(self._keys.synthetics, SyntheticInstrument, InstrumentId)
+        return self._load(lambda loader: loader.records(self._keys.synthetics, SyntheticInstrument, InstrumentId))
 
     def load_account(self, account_id: AccountId) -> Account | None:
         check("load_account", "account_id", account_id, AccountId)
         return self._one_known(self._accounts, account_id, lambda loader: loader.account(account_id))
 
     def load_accounts(self) -> dict[AccountId, Account]:
-        accounts, generation = self._at_one_moment(lambda loader: loader.accounts())
+        accounts, generation = self._load_at_one_moment(lambda loader: loader.accounts())
         return self._known(self._accounts, generation, accounts, _account_id)
 
     def load_order(self, client_order_id: ClientOrderId) -> Order | None:
@@ -306,7 +304,7 @@ class RedisCacheDatabase(Intake):
 
     def load_orders(self, open_only: bool = False) -> dict[ClientOrderId, Order]:
         _check_flag("load_orders", "open_only", open_only)
-        orders, generation = self._at_one_moment(lambda loader: loader.orders(open_only))
+        orders, generation = self._load_at_one_moment(lambda loader: loader.orders(open_only))
         return self._known(self._orders, generation, orders, _order_id)
 
     def load_position(self, position_id: PositionId) -> Position | None:
@@ -315,43 +313,43 @@ class RedisCacheDatabase(Intake):
 
     def load_positions(self, open_only: bool = False) -> dict[PositionId, Position]:
         _check_flag("load_positions", "open_only", open_only)
-        positions, generation = self._at_one_moment(lambda loader: loader.positions(open_only))
+        positions, generation = self._load_at_one_moment(lambda loader: loader.positions(open_only))
         return self._known(self._positions, generation, positions, _position_id)
 
     def load_position_cycles(self, position_id: PositionId) -> list[Position]:
         check("load_position_cycles", "position_id", position_id, PositionId)
-        return self._at_one_moment(lambda loader: loader.position_cycles(position_id))[0]
+        return self._load_at_one_moment(lambda loader: loader.position_cycles(position_id))[0]
 
     def load_actor(self, component_id: ComponentId) -> dict[str, bytes]:
         check("load_actor", "component_id", component_id, ComponentId)
-        return self._fresh().state(self._keys.actors, component_id)
+        return self._load(lambda loader: loader.state(self._keys.actors, component_id))
 
     def load_strategy(self, strategy_id: StrategyId) -> dict[str, bytes]:
         check("load_strategy", "strategy_id", strategy_id, StrategyId)
-        return self._fresh().state(self._keys.strategies, strategy_id)
+        return self._load(lambda loader: loader.state(self._keys.strategies, strategy_id))
 
     def load_order_snapshot(self, client_order_id: ClientOrderId) -> dict[str, Any] | None:
         check("load_order_snapshot", "client_order_id", client_order_id, ClientOrderId)
-        return self._fresh().snapshot(self._keys.order_snapshots, client_order_id)
+        return self._load(lambda loader: loader.snapshot(self._keys.order_snapshots, client_order_id))
 
     def load_order_snapshots(self) -> dict[ClientOrderId, dict[str, Any]]:
-        return self._fresh().snapshots(self._keys.order_snapshots, ClientOrderId)
+        return self._load(lambda loader: loader.snapshots(self._keys.order_snapshots, ClientOrderId))
 
     def load_position_snapshot(self, position_id: PositionId) -> dict[str, Any] | None:
         check("load_position_snapshot", "position_id", position_id, PositionId)
-        return self._fresh().snapshot(self._keys.position_snapshots, position_id)
+        return self._load(lambda loader: loader.snapshot(self._keys.position_snapshots, position_id))
 
     def load_position_snapshots(self) -> dict[PositionId, dict[str, Any]]:
-        return self._fresh().snapshots(self._keys.position_snapshots, PositionId)
+        return self._load(lambda loader: loader.snapshots(self._keys.position_snapshots, PositionId))
 
     def load_index_order_position(self) -> dict[ClientOrderId, PositionId]:
-        return self._fresh().texts(self._keys.index_order_position, ClientOrderId, PositionId)
+        return self._load(lambda loader: loader.texts(self._keys.index_order_position, ClientOrderId, PositionId))
 
     def load_index_order_client(self) -> dict[ClientOrderId, ClientId]:
-        return self._fresh().texts(self._keys.index_order_client, ClientOrderId, ClientId)
+        return self._load(lambda loader: loader.texts(self._keys.index_order_client, ClientOrderId, ClientId))
 
     def load_index_venue_order_id(self) -> dict[ClientOrderId, VenueOrderId]:
-        return self._fresh().texts(self._keys.index_venue_order_id, ClientOrderId, VenueOrderId)
+        return self._load(lambda loader: loader.texts(self._keys.index_venue_order_id, ClientOrderId, VenueOrderId))
 
     def load_order_ids(self, state: str = "all") -> set[ClientOrderId]:
         k = self._keys
@@ -362,46 +360,43 @@ class RedisCacheDatabase(Intake):
             "inflight": k.orders_inflight,
             "emulated": k.orders_emulated,
         }
-        return self._fresh().ids(_choose("load_order_ids", state, named), ClientOrderId)
+        key = _choose("load_order_ids", state, named)
+        return self._load(lambda loader: loader.ids(key, ClientOrderId))
 
     def load_position_ids(self, state: str = "all") -> set[PositionId]:
         k = self._keys
         named = {"all": k.positions, "open": k.positions_open, "closed": k.positions_closed}
-        return self._fresh().ids(_choose("load_position_ids", state, named), PositionId)
+        key = _choose("load_position_ids", state, named)
+        return self._load(lambda loader: loader.ids(key, PositionId))
 
     def load_heartbeat(self) -> datetime | None:
-        self._fresh()
-        ns = self._loader.number(self._keys.heartbeat, "timestamp")
+        ns = self._load(lambda loader: loader.number(self._keys.heartbeat, "timestamp"))
         return None if ns is None else EPOCH + timedelta(microseconds=ns // 1000)
 
     # -- What the verbs have in common ---------------------------------------------------------------------------
 
-    def _fresh(self) -> Loader:
-        """Wait until a load sees what was accepted before it."""
+    def _load(self, read: Callable[[Loader], R]) -> R:
+        """Return what `read` reads, which sees all that was accepted before it."""
         self._refuse_closed()
-        self._persister.settled(self.config.load_timeout_s)
-        return self._loader
+        return self._persister.read(lambda: read(self._loader), self.config.load_timeout_s)
+
+    def _load_at_one_moment(self, read: Callable[[Loader], R]) -> tuple[R, int]:
+        """As `_load`, for what takes several reads; return also the generation before."""
+        self._refuse_closed()
+        generation = self._generation
+        with collector_paused():
+            found = self._persister.read(lambda: read(self._loader), self.config.load_timeout_s, at_one_moment=True)
+        return found, generation
 
     def _refuse_closed(self) -> None:
         if self._persister.closed:
             raise Closed(f"{self!r} is closed: open one to load from")
 
-    def _at_one_moment(self, read: Callable[[Loader], R]) -> tuple[R, int]:
-        """Return what `read` reads, all of one moment however many reads that takes, and the generation before."""
-        while True:
-            generation = self._generation
-            self._refuse_closed()
-            with self._persister.held(self.config.load_timeout_s) as hold, collector_paused():
-                found = read(self._loader)
-            if not hold.broken:
-                return found, generation
-            # A signal handler that ran meanwhile had to let the writer go on.
-
     def _one_known(
         self, lives: dict[str, Life], aggregate_id: str, load: Callable[[Loader], tuple[A, int] | None]
     ) -> A | None:
         generation = self._generation
-        loaded = load(self._fresh())
+        loaded = self._load(load)
         if loaded is None:
             return None
         self._learn(lives, generation, aggregate_id, *loaded)

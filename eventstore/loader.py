@@ -221,6 +221,10 @@ class Loader:
         """Return the accounts by id, each with the version of its next event."""
         return self._many(self._reader.members(self._keys.accounts), self._keys.account, account_from)
 
+    def values(self, key: str) -> dict[str, bytes]:
+        """Return a collection of plain values."""
+        return self._reader.hash(key)
+
     def ids(self, key: str, make_id: Callable[[str], I]) -> set[I]:
         """Return an index set as identifiers."""
         read = (self._guarded(_read, key, member, member, make_id) for member in self._reader.members(key))

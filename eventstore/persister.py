@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import structlog
 
@@ -27,6 +27,7 @@ from eventstore.errors import (
     BacklogFull,
     Closed,
     ConfigError,
+    DamagedRecord,
     JournalError,
     Refused,
     Retryable,
@@ -54,7 +55,9 @@ from workers.batch import BatchFormer
 from workers.confirmer import Confirmer
 from workers.sink import Regressed, Retained, Unavailable
 from workers.watermark import Mark, Watermark
-from workers.writer import Hold, Stopped, Writer
+from workers.writer import Stopped, Writer
+
+R = TypeVar("R")
 
 READ_RETRIES = 3
 DOUBT_S = 0.005
@@ -393,35 +396,65 @@ class Persister:
                     return mark.position
         raise self._too_late(timeout_s, level)
 
-    @contextmanager
-    def held(self, timeout_s: float) -> Iterator[Hold]:
-        """As `settled`, and nothing more is applied meanwhile: what is read until it is broken is of one moment."""
+    def read(self, read: Callable[[], R], timeout_s: float, at_one_moment: bool = False) -> R:
+        """Return what `read` reads, once everything accepted before the call is applied, and while it stays so.
+
+        The server may have been set back or emptied while it was idle, or be while it is read: then the writer is told,
+        and it is read again when what was lost is there again. `at_one_moment`: nothing more is applied meanwhile, so
+        that what takes several round trips is of one moment. Raises as `sync`.
+        """
         deadline = time.monotonic() + timeout_s
-        self.settled(timeout_s)
-        with self._writer.hold(max(deadline - time.monotonic(), 0.0)) as hold:
-            if not hold.reached:
+        while True:
+            position = self._settle(deadline)
+            set_back = self._set_back
+            try:
+                found, whole = self._read_held(read, deadline) if at_one_moment else (read(), True)
+            except DamagedRecord:
+                if set_back == self._set_back and self._missing(position) is None:
+                    raise
+            else:
+                if whole and set_back == self._set_back and self._missing(position) is None:
+                    return found
+            if time.monotonic() >= deadline:
                 raise self._too_late(timeout_s, "applied")
+
+    def _read_held(self, read: Callable[[], R], deadline: float) -> tuple[R, bool]:
+        """Return what was read while the writer was held, and whether it was, all the time."""
+        left_s = max(deadline - time.monotonic(), 0.0)
+        with self._writer.hold(left_s) as hold:
+            if not hold.reached:
+                raise self._too_late(left_s, "applied")
             end = self._writer.applied.failure  # which lets go of everything, too
             if end is not None:
                 raise self._in_vain(end) from end
-            yield hold
+            # A signal handler that waits for the writer breaks the hold of its own thread.
+            return read(), not hold.broken
 
-    def settled(self, timeout_s: float) -> None:
-        """As `sync`, and see that the server still has it: it may have been set back, or emptied, while it was idle."""
-        deadline = time.monotonic() + timeout_s
+    def _settle(self, deadline: float) -> int:
+        """As `sync`, and see that the server has it; return the position."""
+        timeout_s = max(deadline - time.monotonic(), 0.0)
         while True:
             position = self.sync(max(deadline - time.monotonic(), 0.0))
-            fence = self.reader.fence()
-            mine = fence is not None and fence.epoch == self.epoch and instance_of(fence.owner) == self._instance
-            if fence is not None and mine and fence.position >= position:
-                return
-            if fence is not None and fence.epoch >= self.epoch and not mine:
-                return  # somebody took over: what is there is still whole, and the next write will say so
-            what = "is gone" if fence is None else f"ends at position {fence.position} of epoch {fence.epoch}"
-            self._writer.doubt(Regressed(Retryable(f"read {self.keys.log}: it {what}, {position} was confirmed")))
+            missing = self._missing(position)
+            if missing is None:
+                return position
+            self._writer.doubt(Regressed(Retryable(f"read {self.keys.log}: it {missing}, {position} was confirmed")))
             if time.monotonic() >= deadline:
                 raise self._too_late(timeout_s, "applied")
             time.sleep(DOUBT_S)
+
+    def _missing(self, position: int) -> str | None:
+        """Say where the log ends if it lost `position`; None if it has it.
+
+        If somebody took over, what is there is whole: that this writer is out, its next batch will say.
+        """
+        fence = self.reader.fence()
+        if fence is None:
+            return "is gone"
+        mine = fence.epoch == self.epoch and instance_of(fence.owner) == self._instance
+        if (mine and fence.position >= position) or (not mine and fence.epoch >= self.epoch):
+            return None
+        return f"ends at position {fence.position} of epoch {fence.epoch}"
 
     def _check_wait(self, level: Level) -> None:
         if self._pid != os.getpid():
