@@ -267,6 +267,39 @@ def test_row_14_a_load_waits_until_what_was_lost_is_there_again(told: Told) -> N
         assert database.sync() == confirmed
 
 
+@pytest.mark.parametrize("written_again", [False, True])
+@pytest.mark.parametrize("at_one_moment", [False, True])
+def test_row_14_what_was_lost_between_the_look_and_the_read_is_no_answer(
+    at_one_moment: bool, written_again: bool, told: Told
+) -> None:
+    """The server is set back after a load saw that it has everything, and before it reads; even if all of it is there
+    again when the load looks once more, it reads again."""
+    with RedisServer() as server, open_database(server.url, logger=told) as database:
+        database.add("key", b"1")
+        database.sync()
+        with server.client() as admin:
+            admin.save()
+        database.add("key", b"2")
+        database.sync()
+        reads: list[dict[str, bytes]] = []
+
+        def read() -> dict[str, bytes]:
+            if not reads:
+                server.restart()
+            found = database._persister.reader.hash(KEYS.general)
+            if not reads and written_again and not at_one_moment:
+                database.add("other", b"")
+                database.sync()
+                told.wait_for(WENT_BACK)
+                database.sync()
+            reads.append(found)
+            return found
+
+        assert database._persister.read(read, PATIENCE_S, at_one_moment)["key"] == b"2"
+        assert reads[0] == {"key": b"1"}
+        assert len(reads) == 2
+
+
 def test_row_14_what_the_window_does_not_reach_is_raised_with_its_exact_range(told: Told, tmp_path: Path) -> None:
     """A window of a thousand bytes, and a server that lost more: the error says which positions nobody has any more,
     and nothing is written on top. What is still here is counted, with what is lost, and set aside."""
