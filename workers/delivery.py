@@ -252,10 +252,7 @@ class Delivery(Generic[Item, Entry, Batch]):
         self.applied = last
         self._keep(last)
         self._refusals = 0
-        failed = self._backoff.attempts + self._backoff_held.attempts
-        self._backoff.reset()
-        self._backoff_held.reset()
-        return failed
+        return self._recovered()
 
     def failed(self, error: Unavailable) -> Nap:
         """The last `Send`, `Receive` or `REWIND` failed; it will be tried again, after the wait that is returned.
@@ -284,8 +281,8 @@ class Delivery(Generic[Item, Entry, Batch]):
         """How many attempts in a row have failed."""
         return self._backoff.attempts + self._backoff_held.attempts
 
-    def rewound(self, position: int) -> None:
-        """The log ends at `position`: what follows is sealed and sent again.
+    def rewound(self, position: int) -> int:
+        """The log ends at `position`: what follows is sealed and sent again. If nothing does, return as `confirmed`.
 
         Raises
         ------
@@ -306,12 +303,19 @@ class Delivery(Generic[Item, Entry, Batch]):
                 raise self._packer.lost(position + 1, min(first - 1, self._kept))
             self._replay = self._retained.since(position)
         self._replay_until = self._kept
+        return self._recovered() if position == self._top else 0
 
     def said(self, last_words: Item | None) -> None:
         """Everything else is written: `last_words` are the last entry."""
         self._concluded = True
         if last_words is not None:
             self._slice.append(last_words)
+
+    def _recovered(self) -> int:
+        failed = self.attempts
+        self._backoff.reset()
+        self._backoff_held.reset()
+        return failed
 
     def _keep(self, last: int) -> None:
         """Retain what was pending up to position `last`."""

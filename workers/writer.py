@@ -27,6 +27,9 @@ Batch = TypeVar("Batch")
 SLICE = 16
 TURN_S = 0.0005
 
+CONCLUDE_S = 0.001
+"""How long a caller that is inside of a call while the backlog is closed gets to finish it, each time."""
+
 
 class Stopped(Exception):
     """The writer has ended in order, or was abandoned: what is waited for will not come."""
@@ -255,12 +258,10 @@ class Writer(Generic[Item, Entry, Batch]):
         if isinstance(do, Send):
             self._sink.send(do.batch)
             delivery.sent()
-        elif isinstance(do, Receive):
+            return
+        if isinstance(do, Receive):
             self._sink.receive(do.batch)
             failed = delivery.confirmed()
-            self.applied.advance(delivery.applied)
-            if failed:
-                self._listener.recovered(failed)
         else:
             position = self._sink.rewind()
             applied = delivery.applied
@@ -268,8 +269,10 @@ class Writer(Generic[Item, Entry, Batch]):
                 # Before anything else: whoever asks from now on has to wait until it is there again.
                 self.applied.retreat(position)
                 self._listener.regressed(position, applied)
-            delivery.rewound(position)
-            self.applied.advance(delivery.applied)
+            failed = delivery.rewound(position)
+        self.applied.advance(delivery.applied)
+        if failed:
+            self._listener.recovered(failed)
 
     def _open_holds(self) -> None:
         for hold in list(self._holds.values()):
@@ -277,7 +280,8 @@ class Writer(Generic[Item, Entry, Batch]):
 
     def _conclude(self) -> None:
         if not self._backlog.conclude():
-            return  # something came in before the door was shut
+            self._nap.wait(CONCLUDE_S)  # something came in before the door was shut, or is about to
+            return
         last_words = None if self._last_words is None else self._last_words()
         self.spoken = last_words is not None
         self._delivery.said(last_words)

@@ -314,6 +314,17 @@ def test_a_batch_that_somebody_waits_for_goes_at_once() -> None:
     assert (mark.known, mark.position) == (True, 8)
 
 
+def test_a_doubt_that_was_for_nothing_is_over_when_the_log_was_asked() -> None:
+    """Nobody has to write anything for it to be known that the log is where it was."""
+    line = Line(Server())
+    delivery: Delivery[str, str, Sealed] = Delivery(line, BatchFormer(10, 100, 0.0), Keeping(position=7), 7)
+    delivery.failed(Regressed(ValueError("somebody saw another position")))
+    delivery.failed(Unavailable(ConnectionError("away")))
+    assert delivery.attempts == 2
+    assert delivery.rewound(7) == 2
+    assert delivery.attempts == 0
+
+
 def test_what_was_taken_is_accounted_for_wherever_it_stands() -> None:
     """Items without a position, entries that are formed, sealed or confirmed: nothing is in two places, or in none."""
     line = Line(Server())
