@@ -59,7 +59,7 @@ settings_with_journal = st.fixed_dictionaries(
 )
 ways = st.sampled_from(Way)
 counts_of_bytes = st.one_of(st.integers(0, 400), st.integers(0, 6000), st.integers(0, 40_000))
-counts_of_calls = st.integers(1, 40)
+counts_of_calls = st.one_of(st.integers(1, 10), st.integers(1, 40), st.integers(60, 120))
 rarely = st.sampled_from((*[False] * 9, True))
 within_opening = st.one_of(
     st.tuples(st.just(Way.TO_SERVER), st.integers(0, 38_000)),
@@ -84,7 +84,8 @@ def step(**drawn: Any) -> Callable[[Callable[..., None]], Any]:
                     self.wrong = error
                 self.within = False
 
-        return rule(**drawn)(careful)
+        decorated: Callable[[Callable[..., None]], Any] = rule(**drawn)
+        return decorated(careful)
 
     return decorate
 
@@ -325,16 +326,17 @@ class FaultMachine(RuleBasedStateMachine):
             self.server.pause()
             self.paused = True
 
-    @step(begins=rarely)
-    def set_server_back(self, *, begins: bool) -> None:
-        """Keep a copy of its data; or, if there is one, let it come back with that."""
+    @step(begins=rarely, count=counts_of_calls)
+    def set_server_back(self, count: int, *, begins: bool) -> None:
+        """Keep a copy of its data; or, if there is one, let it come back with that. Behind either, it goes on."""
         if self.theirs is not None or self.aof == "off":
             return
         if self.copy is None or begins:
             self.copy = self.place / f"copy-{len(list(self.place.glob('copy-*')))}"
             self.server.copy_data(self.copy)
+            self.calls(count=count, flushes=False)
             return
-        event("set back")
+        event(f"set back, with a node: {self.node is not None}")
         self.server.kill()
         self.up = self.paused = False
         if self.newest is None or not self.lossy:
@@ -343,6 +345,9 @@ class FaultMachine(RuleBasedStateMachine):
         self.server.set_back(self.copy)
         self.has_lost()
         self.launch()
+        with self.server.client() as client:
+            self.emptied = self.emptied or not read_fence(client, KEYS)  # the copy may be from before the log began
+        self.calls(count=count, flushes=False)
 
     # -- Another writer ----------------------------------------------------------------------------------------------
 
