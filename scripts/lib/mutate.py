@@ -227,8 +227,8 @@ def tests_of(module: str) -> tuple[str, ...]:
     raise SystemExit(f"{module}: which tests should notice? Say so in {Path(__file__).name}")
 
 
-def score(copy: Copy, module: str, sample: int, draw: random.Random) -> Score:
-    """Try a sample of the module's mutants."""
+def score(copy: Copy, module: str, sample: int, seconds: float, draw: random.Random) -> Score:
+    """Try a sample of the module's mutants, for that many seconds or one mutant at least."""
     source, tests = (copy.root / module).read_text(), tests_of(module)
     started = time.monotonic()
     if copy.passes(module, source, tests, None) is not True:
@@ -237,9 +237,11 @@ def score(copy: Copy, module: str, sample: int, draw: random.Random) -> Score:
     if copy.passes(module, f"{source}\nraise ImportError\n", tests, timeout_s):
         raise SystemExit(f"{module}: {' '.join(tests)} do not use the copy")
     found = list(mutants(module, source))
-    tried = draw.sample(found, min(sample, len(found)))
-    result = Score(module, len(found), len(tried), 0, 0, 0.0, [])
-    for mutant in tried:
+    result = Score(module, len(found), 0, 0, 0, 0.0, [])
+    for mutant in draw.sample(found, min(sample, len(found))):
+        if result.tried and time.monotonic() - started > seconds:
+            break
+        result.tried += 1
         passed = copy.passes(module, mutant.source, tests, timeout_s)
         result.noticed += not passed
         result.timed_out += passed is None
@@ -266,17 +268,20 @@ def main() -> None:
     """Try the mutants that the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="a file or folder; default: all that are known")
-    parser.add_argument("--sample", type=int, default=25, help="mutants of each module; default: 25")
+    parser.add_argument("--sample", type=int, default=25, help="mutants of each module at most; default: 25")
+    parser.add_argument("--minutes", type=float, default=15.0, help="for all modules together, about; default: 15")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the scores and survivors there")
     arguments = parser.parse_args()
     modules = modules_of(arguments.modules)
     scores = []
+    ends_at = time.monotonic() + arguments.minutes * 60
     with tempfile.TemporaryDirectory(prefix="mutate-") as place:
         copy = Copy(Path(place))
-        for module in modules:
-            scores.append(score(copy, module, arguments.sample, random.Random(f"{arguments.seed} {module}")))
-            last = scores[-1]
+        for i, module in enumerate(modules):
+            seconds = (ends_at - time.monotonic()) / (len(modules) - i)
+            draw = random.Random(f"{arguments.seed} {module}")
+            scores.append(last := score(copy, module, arguments.sample, seconds, draw))
             print(
                 f"{module}: {last.noticed} of {last.tried} noticed ({last.noticed / max(last.tried, 1):.0%}), "
                 f"{last.timed_out} of them by not ending; {last.mutants} mutants in all; {last.took_s} s\n",
