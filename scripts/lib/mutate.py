@@ -274,6 +274,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the scores and survivors there")
     arguments = parser.parse_args()
     modules = modules_of(arguments.modules)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the copy is removed
     scores = []
     ends_at = time.monotonic() + arguments.minutes * 60
     with tempfile.TemporaryDirectory(prefix="mutate-") as place:

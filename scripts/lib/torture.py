@@ -405,16 +405,20 @@ def torture(arguments: argparse.Namespace) -> Totals:
     ends_at = time.monotonic() + arguments.minutes * 60
     said_at = time.monotonic()
     number = 0
-    while time.monotonic() < ends_at and not totals.met(arguments) and len(totals.evidence) < 5:
-        number += 1
-        mode = _mode(number, arguments)
-        place = base / f"round-{number}"
-        Round(number, arguments.seed, mode, sessions, totals, place, not arguments.leave_aof).run(arguments, ends_at)
-        if time.monotonic() >= said_at + 10:
-            said_at = time.monotonic()
-            print(totals.line(), file=sys.stderr, flush=True)
-    if not totals.evidence:
-        base.rmdir()
+    try:
+        while time.monotonic() < ends_at and not totals.met(arguments) and len(totals.evidence) < 5:
+            number += 1
+            mode = _mode(number, arguments)
+            place = base / f"round-{number}"
+            Round(number, arguments.seed, mode, sessions, totals, place, not arguments.leave_aof).run(
+                arguments, ends_at
+            )
+            if time.monotonic() >= said_at + 10:
+                said_at = time.monotonic()
+                print(totals.line(), file=sys.stderr, flush=True)
+    finally:
+        if not totals.evidence:
+            shutil.rmtree(base)
     return totals
 
 
@@ -484,6 +488,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if "journal" not in _KNOWN and not (arguments.without_journal or arguments.server_only):
         parser.error("this version has no journal: --without-journal")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers and files are removed
     totals = torture(arguments)
     figures = report(totals, arguments)
     if arguments.report:

@@ -145,6 +145,7 @@ def be_born(plan: Plan, config: CacheDatabaseConfig, sessions: list[Session], le
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with suppress(AttributeError):  # only Linux lets a process die with its parent
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         gc.freeze()  # what the parent made is not searched for garbage, and so not copied
