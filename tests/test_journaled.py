@@ -304,3 +304,57 @@ def test_marks_do_not_wait_for_what_is_read_back(journal: Journal) -> None:
     taken = [one for _ in range(9) for one in backlog.take(1)]
     assert [number_of(one) for one in taken if isinstance(one, Entry)] == list(range(5))
     assert [one for one in taken if isinstance(one, Mark)] == [mark]
+
+
+def test_it_ends_only_when_nothing_can_come_in_any_more(journal: Journal) -> None:
+    """While a caller is inside of a call it does not end, and it does not wait for that one either; afterwards nobody
+    gets in."""
+    backlog = JournaledBacklog(journal, 0, 10, 1 << 20)
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with backlog._order:
+            inside.set()
+            assert leave.wait(PATIENCE_S)
+
+    caller = threading.Thread(target=stay)
+    caller.start()
+    assert inside.wait(PATIENCE_S)
+    assert not backlog.conclude()
+    leave.set()
+    caller.join(PATIENCE_S)
+    backlog.put_journaled(*item(1))
+    assert not backlog.conclude()
+    backlog.take(1)
+    assert backlog.conclude()
+    with pytest.raises(Shut):
+        backlog.put_journaled(*item(2))
+    assert journal.position == 1
+
+
+def test_after_one_has_waited_in_vain_others_are_refused_at_once_until_half_is_drained(journal: Journal) -> None:
+    backlog = JournaledBacklog(journal, 0, 4, 1 << 20, "block", 0.01)
+    for number in range(4):
+        backlog.put_journaled(*item(number))
+    with pytest.raises(Full):
+        backlog.put_journaled(*item(4))
+    backlog.block_timeout_s = 86_400.0
+    with pytest.raises(Full):
+        backlog.put_journaled(*item(4))
+    assert (backlog.blocked, backlog.refused) == (1, 2)
+    backlog.take(2)
+    backlog.put_journaled(*item(4))
+    assert journal.position == 5
+
+
+def test_marks_that_are_put_back_are_still_there(journal: Journal) -> None:
+    """Who waits for them is told when the writer ends."""
+    backlog = JournaledBacklog(journal, 0, 4, 1 << 20)
+    backlog.put_journaled(*item(1))
+    mark = backlog.mark()
+    taken = backlog.take(4)
+    assert mark in taken
+    backlog.put_back(taken)
+    assert backlog.waiting() == [mark]
+    assert len(backlog) == 1
+    assert [number_of(one) for one in backlog.take(4) if isinstance(one, Entry)] == [1]

@@ -219,3 +219,84 @@ def test_a_command_touches_only_keys_of_its_trader() -> None:
             project(Keys(TraderId(one)), command, views)
         prefix = Keys(TraderId(other)).prefix
         assert not [name for name in [*views.hashes, *views.sets] if name.startswith(prefix)]
+
+
+def test_what_each_command_leaves_in_the_views() -> None:
+    """Written out, key by key, for a short history of everything: the other tests compare two ways of computing it."""
+    views = MemoryViews()
+    for command in (
+        c.Opened(1, {}),
+        c.Heartbeat(7),
+        c.Heartbeat(8),
+        c.Add("key", b"old"),
+        c.Add("key", b"new"),
+        c.AddCurrency("USD", b"usd"),
+        c.AddInstrument("I-1", b"instrument"),
+        c.AddSynthetic("S-1", b"synthetic"),
+        c.WriteAccount("A-1", 0, [b"first", b"second"]),
+        c.DeleteAccountEvent("A-1", 0, "id"),
+        c.AddOrder("O-1", 0, OrderStatus.INITIALIZED, False, [b"init"], "P-1", "C-1", b"amended"),  # noqa: FBT003
+        c.UpdateOrder("O-1", 1, OrderStatus.SUBMITTED, False, [b"submitted"], None),  # noqa: FBT003
+        c.AddOrder("O-2", 0, OrderStatus.EMULATED, True, [b"init"], None, None, None),  # noqa: FBT003
+        c.AddOrder("O-3", 0, OrderStatus.FILLED, False, [b"init"], None, None, None),  # noqa: FBT003
+        c.AddOrder("O-4", 0, OrderStatus.ACCEPTED, False, [b"init"], None, None, None),  # noqa: FBT003
+        c.AddOrder("O-5", 0, OrderStatus.ACCEPTED, False, [b"init"], "P-5", "C-5", b"x"),  # noqa: FBT003
+        c.SnapshotOrder("O-4", b"state", b"amended later"),
+        c.SnapshotOrder("O-5", b"state", None),
+        c.IndexVenueOrderId("O-4", "V-4"),
+        c.IndexVenueOrderId("O-5", "V-5"),
+        c.IndexOrderPosition("O-4", "P-1", True),  # noqa: FBT003
+        c.DeleteOrder("O-5"),
+        c.WritePosition("P-1", 0, True, [b"fill"], b"basis"),  # noqa: FBT003
+        c.WritePosition("P-1", 1, False, [b"closing fill"], None),  # noqa: FBT003
+        c.WritePosition("P-2", 0, False, [b"round trip"], b"basis 2"),  # noqa: FBT003
+        c.WritePosition("P-2", 0, True, [b"again"], b"basis 3"),  # noqa: FBT003
+        c.WritePosition("P-3", 0, True, [b"fill"], b"basis"),  # noqa: FBT003
+        c.SnapshotPosition("P-1", b"state"),
+        c.SnapshotPosition("P-3", b"state"),
+        c.DeletePosition("P-3"),
+        c.UpdateActor("Actor", b"saved"),
+        c.UpdateActor("Gone", b"saved"),
+        c.DeleteActor("Gone"),
+        c.UpdateStrategy("Strategy", b"saved"),
+        c.UpdateStrategy("Gone", b"saved"),
+        c.DeleteStrategy("Gone"),
+        c.Quarantined("add", "key", "why"),
+        c.ClosedWell(1, {}),
+    ):
+        project(KEYS, command, views)
+    k = KEYS
+    assert {key: fields for key, fields in views.hashes.items() if fields} == {
+        k.heartbeat: {"timestamp": b"8"},
+        k.general: {"key": b"new"},
+        k.currencies: {"USD": b"usd"},
+        k.instruments: {"I-1": b"instrument"},
+        k.synthetics: {"S-1": b"synthetic"},
+        k.account("A-1"): {"1": b"second"},
+        k.order("O-1"): {"0": b"init", "1": b"submitted", "amended": b"amended"},
+        k.order("O-2"): {"0": b"init"},
+        k.order("O-3"): {"0": b"init"},
+        k.order("O-4"): {"0": b"init", "amended": b"amended later", "position": b"P-1"},
+        k.order_snapshots: {"O-4": b"state"},
+        k.index_order_position: {"O-1": b"P-1", "O-4": b"P-1"},
+        k.index_order_client: {"O-1": b"C-1"},
+        k.index_venue_order_id: {"O-4": b"V-4"},
+        k.position("P-1"): {"0": b"fill", "1": b"closing fill", "basis": b"basis"},
+        k.position("P-2"): {"0": b"again", "basis": b"basis 3"},
+        k.position("P-2") + "{1}": {"0": b"round trip", "basis": b"basis 2"},
+        k.position_snapshots: {"P-1": b"state"},
+        k.actors: {"Actor": b"saved"},
+        k.strategies: {"Strategy": b"saved"},
+        k.lives: {k.position("P-2"): b"1"},
+    }
+    assert {key: set(members) for key, members in views.sets.items() if members} == {
+        k.accounts: {"A-1"},
+        k.orders: {"O-1", "O-2", "O-3", "O-4"},
+        k.orders_open: {"O-4"},
+        k.orders_closed: {"O-3"},
+        k.orders_inflight: {"O-1"},
+        k.orders_emulated: {"O-2"},
+        k.positions: {"P-1", "P-2"},
+        k.positions_open: {"P-2"},
+        k.positions_closed: {"P-1"},
+    }

@@ -34,6 +34,8 @@ def test_what_the_log_lacks_is_written_again_or_raised(position: int, first: int
         with pytest.raises(DataLoss) as raised:
             tail("log", position, owner(who), OWNERS, first, last)
         assert set(range(raised.value.first, raised.value.last + 1)) == missing
+        assert f"ends at position {position}, " in str(raised.value)
+        assert f"positions {min(missing)} to {max(missing)} are lost" in str(raised.value)
     else:
         rest = tail("log", position, owner(who), OWNERS, first, last)
         assert not rest.strange
@@ -50,6 +52,7 @@ def test_a_log_that_is_gone_is_written_anew_only_if_all_of_it_is_there(first: in
         with pytest.raises(DataLoss) as raised:
             tail("log", 0, "", OWNERS, first, last)
         assert (raised.value.first, raised.value.last) == (1, first - 1)
+        assert "the log is gone, " in str(raised.value)
 
 
 @given(position=positions, first=st.integers(1, 50), count=st.integers(0, 20))

@@ -26,6 +26,7 @@ def entry(number: int) -> Entry:
 def test_memory_keeps_the_last_entries_that_fit(batches: list[int], bytes_max: int, start: int) -> None:
     """Of whatever was kept, the newest that fit in the bound come back, from any position on, as they were."""
     window = MemoryWindow(bytes_max, start)
+    assert window.first == start + 1
     entries: list[Entry] = []
     for size in batches:
         batch = [entry(start + len(entries) + n + 1) for n in range(size)]
@@ -75,5 +76,6 @@ def test_the_journal_is_let_go_behind_what_is_durable_and_what_is_retained(journ
             assert trims[-1] <= durable.position
             assert sum(size for position, size in sizes.items() if trims[-1] < position <= number) >= 1000
     assert trims[-1] > 100, "nothing was let go"
+    assert journal.settled == 200, "what is applied needs no sync any more"
     assert window.first == 1
     assert [one.payload for one in window.since(190)] == [entry(number).payload for number in range(191, 201)]

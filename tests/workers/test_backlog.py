@@ -490,3 +490,48 @@ def test_a_put_from_a_finalizer_does_not_deadlock() -> None:
     with backlog._counting:  # a collection may run while the lock is held
         Dying()
     assert backlog.take(9) == ["last words"]
+
+
+# -- The consumer really sleeps -----------------------------------------------------------------------------------------
+
+
+def test_a_consumer_sleeps_while_there_is_nothing_and_is_woken_by_a_put() -> None:
+    backlog: Backlog[int] = Backlog(10, 100)
+    consumer = threading.Thread(target=backlog.wait)
+    consumer.start()
+    consumer.join(0.05)
+    assert consumer.is_alive(), "it does not wait"
+    backlog.put(1)
+    consumer.join(30.0)
+    assert not consumer.is_alive()
+    backlog.wait()  # there is something: it does not wait
+    assert backlog.take(1) == [1]
+
+
+def test_a_consumer_that_lingers_is_not_woken_by_a_put_and_is_by_a_wake() -> None:
+    backlog: Backlog[int] = Backlog(10, 100)
+    consumer = threading.Thread(target=backlog.linger, args=(86_400.0,))
+    consumer.start()
+    backlog.put(1)
+    consumer.join(0.05)
+    assert consumer.is_alive(), "it does not linger"
+    backlog.wake()
+    consumer.join(30.0)
+    assert not consumer.is_alive()
+
+
+def test_a_caller_that_waits_for_room_sleeps_until_half_is_drained() -> None:
+    backlog: Backlog[int] = Backlog(4, 100, "block", 86_400.0)
+    for number in range(4):
+        backlog.put(number)
+    caller = threading.Thread(target=backlog.put, args=(4,))
+    caller.start()
+    caller.join(0.05)
+    assert caller.is_alive(), "it does not wait"
+    assert backlog.take(1) == [0]
+    caller.join(0.05)
+    assert caller.is_alive(), "less than half is drained"
+    assert backlog.take(1) == [1]
+    caller.join(30.0)
+    assert not caller.is_alive()
+    assert backlog.take(9) == [2, 3, 4]

@@ -12,7 +12,7 @@ from tests.support.scripted_sink import RECEIVE, SEND, Batch, Keeping, ScriptedS
 from workers.backlog import Backlog, Full, Shut
 from workers.batch import BatchFormer
 from workers.gate import Gate
-from workers.sink import Backoff, Unavailable
+from workers.sink import Backoff, Regressed, Unavailable
 from workers.watermark import Mark
 from workers.writer import Stopped, Writer
 
@@ -413,3 +413,109 @@ def test_a_full_backlog_drains_while_the_sink_is_slow() -> None:
     fixture.finish()
     assert accepted == [0, 1, 2, 3, 4]
     assert fixture.sink.log == accepted
+
+
+# -- Holding and doubting ---------------------------------------------------------------------------------------------
+
+
+def test_while_it_is_held_nothing_is_applied_and_afterwards_everything_is() -> None:
+    """What is on its way is finished before the hold is reached; what comes meanwhile waits, however many hold."""
+    fixture = Fixture(ScriptedSink(), count_max=1)
+    fixture.writer.start()
+    fixture.backlog.put("before")
+    fixture.sync()
+    with fixture.writer.hold(PATIENCE_S) as first:
+        assert first.reached
+        fixture.backlog.put("meanwhile")
+        mark = Mark()
+        fixture.backlog.put_always(mark)
+        with fixture.writer.hold(PATIENCE_S) as second:
+            assert second.reached
+        assert not mark.wait(0.05)
+        assert fixture.sink.log == ["before"]
+    assert fixture.writer.applied.wait_until(2, PATIENCE_S)
+    assert fixture.sink.log == ["before", "meanwhile"]
+    fixture.finish()
+
+
+def test_a_hold_of_a_writer_that_can_not_finish_is_not_reached() -> None:
+    fixture = Fixture(Away("receive"), backoff=(86_400.0, 86_400.0))
+    fixture.backlog.put("item")
+    fixture.writer.start()
+    assert fixture.heard.retried.wait(PATIENCE_S)
+    with fixture.writer.hold(0.01) as hold:
+        assert not hold.reached
+    fixture.writer.abandon()
+    assert fixture.writer.join(PATIENCE_S)
+
+
+def test_a_writer_that_has_ended_is_held_at_once() -> None:
+    fixture = Fixture(ScriptedSink())
+    fixture.writer.start()
+    fixture.finish()
+    with fixture.writer.hold(PATIENCE_S) as hold:
+        assert hold.reached
+
+
+def test_a_writer_that_fails_lets_go_of_who_wants_to_hold_it() -> None:
+    """The hold comes while a batch is on its way that ends the writer."""
+    sink = Hanging()
+    fixture = Fixture(sink)
+    fixture.backlog.put("item")
+    fixture.writer.start()
+    assert sink.asked.wait(PATIENCE_S)
+    reached = Gate()
+
+    def hold() -> None:
+        with fixture.writer.hold(PATIENCE_S) as held:
+            if held.reached:
+                reached.open()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    while not fixture.writer._holds:
+        pass
+    fixture.writer.abandon()
+    assert reached.wait(PATIENCE_S)
+    holder.join(PATIENCE_S)
+
+
+def test_the_holds_of_a_thread_are_broken_by_that_thread_only() -> None:
+    """Whoever is about to wait for the writer lets it go on; others hold it as before."""
+    fixture = Fixture(ScriptedSink(), count_max=1)
+    fixture.writer.start()
+    other = threading.Thread(target=fixture.writer.break_holds)
+    with fixture.writer.hold(PATIENCE_S) as hold:
+        other.start()
+        other.join(PATIENCE_S)
+        assert not hold.broken
+        fixture.backlog.put("item")
+        fixture.writer.break_holds()
+        assert hold.broken
+        assert fixture.sync() == 1
+    fixture.finish()
+
+
+def test_a_doubt_makes_an_idle_writer_write_again_what_the_log_lost() -> None:
+    """The log lost entries while nobody wrote: who saw that says so, and the listener is told from where to where."""
+    fixture = Fixture(ScriptedSink())
+    fixture.writer.start()
+    for number in range(5):
+        fixture.backlog.put(number)
+    assert fixture.sync() == 5
+    del fixture.sink.log[2:]
+    fixture.writer.doubt(Regressed(ValueError("it ends at 2")))
+    while not fixture.heard.regressions:
+        pass
+    assert fixture.writer.applied.wait_until(5, PATIENCE_S)
+    assert fixture.sink.log == [0, 1, 2, 3, 4]
+    assert fixture.heard.regressions == [(2, 5)]
+    while not fixture.heard.recoveries:
+        pass
+    fixture.writer.doubt(Regressed(ValueError("a mistake")))
+    while len(fixture.heard.recoveries) < 2:
+        pass
+    assert fixture.heard.regressions == [(2, 5)]
+    assert fixture.writer.alive
+    fixture.finish()
+    assert not fixture.writer.alive
