@@ -492,7 +492,7 @@ def test_a_put_from_a_finalizer_does_not_deadlock() -> None:
     assert backlog.take(9) == ["last words"]
 
 
-# -- The consumer really sleeps -----------------------------------------------------------------------------------------
+# -- The consumer really sleeps --------------------------------------------------------------------------------------
 
 
 def test_a_consumer_sleeps_while_there_is_nothing_and_is_woken_by_a_put() -> None:
