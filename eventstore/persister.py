@@ -249,6 +249,7 @@ class Persister:
             self,
             claimed.position,
             name=f"eventstore-writer-{self._trader_id}",
+            durable=durable,
             last_words=self._last_words,
         )
         self.durable = self._writer.applied if durable is None else durable
@@ -744,6 +745,9 @@ class Persister:
         def short(self, reason: str, held: bool) -> None:
             self._persister.board.trouble("durability", f"not as durable as asked for: {reason}")
             self._persister.say("error" if held else "warning", "not as durable as asked for", reason=reason)
+
+        def behind(self, error: Regressed) -> None:
+            self._persister._writer.doubt(error)
 
         def met_again(self) -> None:
             self._persister.board.well("durability")

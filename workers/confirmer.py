@@ -11,7 +11,7 @@ import threading
 from typing import NamedTuple, Protocol
 
 from workers.gate import Gate
-from workers.sink import Backoff, Unavailable
+from workers.sink import Backoff, Regressed, Unavailable
 from workers.watermark import Watermark
 from workers.writer import Stopped
 
@@ -30,7 +30,8 @@ class Probe(Protocol):
     def confirm(self) -> Confirmation:
         """Ask, and wait for the answer, a bounded time.
 
-        May raise `Unavailable`; then the next call connects anew. Any other exception ends the confirmer.
+        May raise `Unavailable`; then the next call connects anew: as `Regressed`, if the log is not there any more. Any
+        other exception ends the confirmer.
         """
 
     def reset(self) -> None:
@@ -51,6 +52,9 @@ class Listener(Protocol):
 
         `held` says that this does not pass by itself: somebody has to act.
         """
+
+    def behind(self, error: Regressed) -> None:
+        """What was applied is not where it was asked for: whoever writes has to look. Told before `short`, as often."""
 
     def met_again(self) -> None:
         """It is as safe as was asked for again, as far as `durable` has come."""
@@ -181,18 +185,22 @@ class Confirmer:
         try:
             position, met, reached = self._probe.confirm()
         except Unavailable as error:
-            return 0 if self._stopping or self._stale else self._short(str(error.cause), error.held)
+            return 0 if self._stopping or self._stale else self._short(error)
         if self._stale:
             return 0
         if position < applied:
             # It has not seen what the writer knows to be applied, so whatever it says is not about that.
             self._stale = True
             return self._short(
-                f"the server that was asked ends at position {position}, before what was applied: it is not the one "
-                "that is written to, or was set back"
+                Regressed(
+                    ValueError(
+                        f"the server that was asked ends at position {position}, before what was applied: it is not "
+                        "the one that is written to, or was set back"
+                    )
+                )
             )
         if not met:
-            return self._short(reached)
+            return self._short(Unavailable(ValueError(reached)))
         with self._settling:
             if self._stale:
                 return 0
@@ -205,8 +213,11 @@ class Confirmer:
             self._listener.met_again()
         return self._pace_s
 
-    def _short(self, reason: str, held: bool = False) -> float:
+    def _short(self, error: Unavailable) -> float:
+        reason = str(error.cause)
         if reason != self.reason:
             self.reason = reason
-            self._listener.short(reason, held)
-        return (self._backoff_held if held else self._backoff).next_s()
+            if isinstance(error, Regressed):
+                self._listener.behind(error)
+            self._listener.short(reason, error.held)
+        return (self._backoff_held if error.held else self._backoff).next_s()

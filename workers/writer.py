@@ -73,6 +73,9 @@ class Writer(Generic[Item, Entry, Batch]):
         Keeps what was applied, in case the sink loses it.
     position : int
         The last position that is in the log already.
+    durable : Watermark, optional
+        Moved behind `applied` by somebody else, from when on what was applied is safe. The writer does not end in order
+        before that has come as far, because what is lost until then has to be written again.
     last_words : callable, optional
         Called when the writer ends in order, with everything drained; what it returns is written last, if not None.
     """
@@ -87,6 +90,7 @@ class Writer(Generic[Item, Entry, Batch]):
         position: int,
         name: str,
         inflight_max: int = 2,
+        durable: Watermark | None = None,
         last_words: Callable[[], Item | None] | None = None,
         backoff: Backoff | None = None,
         backoff_held: Backoff | None = None,
@@ -100,6 +104,7 @@ class Writer(Generic[Item, Entry, Batch]):
         self._backlog = backlog
         self._sink = sink
         self._listener = listener
+        self._durable = durable
         self._last_words = last_words
         self._abandoned = False
         self._holds: dict[int, Hold] = {}
@@ -245,8 +250,10 @@ class Writer(Generic[Item, Entry, Batch]):
                 self._resume.wait()
             elif do is Do.CONCLUDE:
                 self._conclude()
-            else:
+            elif self._is_safe():
                 return
+            else:
+                self._resume.wait()
 
     def _failed(self, error: Unavailable) -> None:
         nap = self._delivery.failed(error)
@@ -273,6 +280,17 @@ class Writer(Generic[Item, Entry, Batch]):
         self.applied.advance(delivery.applied)
         if failed:
             self._listener.recovered(failed)
+
+    def _is_safe(self) -> bool:
+        """Whether all that was applied is durable, or nobody will say so any more; if not, be woken when it is."""
+        durable = self._durable
+        if durable is None:
+            return True
+        durable.watch(self._resume)
+        if durable.position < self.applied.position and durable.failure is None:
+            return False
+        durable.unwatch(self._resume)
+        return True
 
     def _open_holds(self) -> None:
         for hold in list(self._holds.values()):

@@ -14,7 +14,7 @@ from eventstore.keys import Keys
 from eventstore.storage.connect import script, server_facts
 from eventstore.storage.faults import classify
 from workers.confirmer import Confirmation
-from workers.sink import Unavailable
+from workers.sink import Regressed, Unavailable
 
 WAIT_S = 3.0
 """How long a server may take before it falls short, in seconds: with ``appendfsync everysec`` two are normal."""
@@ -101,15 +101,17 @@ class DurabilityProbe:
             # wait is over at once.
             connection.send_packed_command(connection.pack_commands(self._commands))
             where: Any = connection.read_response()
-            if where[0] != b"at":
-                raise self._not_there(where)
-            counts: Any = connection.read_response()
+            counts: Any = connection.read_response() if where[0] == b"at" else None
         except (redis.RedisError, OSError, StorageError) as error:
             self._disconnect()
             known = classify(error, self._where)
             if not isinstance(known, Held | Retryable):
                 raise known from error
             raise Unavailable(known, held=isinstance(known, Held)) from error
+        if counts is None:
+            self._disconnect()  # with the answer to the wait, which was for nothing
+            gone = self._not_there(where)
+            raise Regressed(gone, held=isinstance(gone, Held))
         return self._compare(int(where[1]), counts)
 
     def _not_there(self, answer: list[bytes]) -> StorageError:

@@ -34,7 +34,7 @@ from tests.support.logs import check_log, dump, read_fence
 from tests.support.outages import until
 from tests.support.redis_server import RedisServer, server_binaries
 from workers.confirmer import Confirmation, Confirmer
-from workers.sink import Backoff, Unavailable
+from workers.sink import Backoff, Regressed, Unavailable
 from workers.watermark import Watermark
 
 KEYS = Keys(TRADER)
@@ -136,9 +136,13 @@ class Telling:
 
     def __init__(self, told: queue.SimpleQueue[Any]) -> None:
         self._told = told
+        self.doubts: list[str] = []
 
     def short(self, reason: str, held: bool) -> None:
         self._told.put((reason, held))
+
+    def behind(self, error: Regressed) -> None:
+        self.doubts.append(str(error.cause))
 
     def met_again(self) -> None:
         self._told.put("met again")
@@ -168,13 +172,14 @@ def waits(server: RedisServer) -> bool:
         return any(each["cmd"] in ("wait", "waitaof") and "b" in each["flags"] for each in admin.client_list())
 
 
-def unavailable(probe: DurabilityProbe, kind: type[StorageError], *said: str) -> None:
+def unavailable(probe: DurabilityProbe, kind: type[StorageError], *said: str) -> Unavailable:
     with pytest.raises(Unavailable) as caught:
         probe.confirm()
     assert type(caught.value.cause) is kind
     assert caught.value.held is (kind is Held)
     for part in said:
         assert part in str(caught.value)
+    return caught.value
 
 
 class Attempt:
@@ -445,7 +450,7 @@ def test_a_log_that_is_not_this_writers_is_not_confirmed_and_not_touched(binary:
         happen, kind, said = fences(client)[fate]
         happen()
         before = dump(client)
-        unavailable(writing.probe(REPLICATED), kind, said)
+        assert isinstance(unavailable(writing.probe(REPLICATED), kind, said), Regressed), "the writer has to look"
         assert dump(client) == before
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from workers.confirmer import Confirmation, Confirmer
-from workers.sink import Backoff, Unavailable
+from workers.sink import Backoff, Regressed, Unavailable
 from workers.watermark import Watermark
 from workers.writer import Stopped
 
@@ -80,9 +80,13 @@ class Told:
 
     def __init__(self) -> None:
         self._told: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.doubts: list[str] = []
 
     def short(self, reason: str, held: bool) -> None:
         self._told.put((reason, held))
+
+    def behind(self, error: Regressed) -> None:
+        self.doubts.append(str(error.cause))
 
     def met_again(self) -> None:
         self._told.put("met again")
@@ -204,6 +208,7 @@ def test_a_server_that_has_not_seen_what_was_applied_confirms_nothing() -> None:
         s.probe.answer(met(3))
         reason, held = s.told.next()  # type: ignore[misc]
         assert "ends at position 3, before what was applied" in reason
+        assert s.told.doubts == [reason], "whoever writes was not told"
         assert not held
         assert s.probe.asked()
         assert s.durable.position == 0

@@ -13,7 +13,7 @@ from workers.backlog import Backlog, Full, Shut
 from workers.batch import BatchFormer
 from workers.gate import Gate
 from workers.sink import Backoff, Regressed, Unavailable
-from workers.watermark import Mark
+from workers.watermark import Mark, Watermark
 from workers.writer import Stopped, Writer
 
 PATIENCE_S = 30.0
@@ -57,6 +57,7 @@ class Fixture:
         bytes_max: int = 1000,
         linger_s: float = 0.0,
         last_words: Callable[[], Any] | None = None,
+        durable: Watermark | None = None,
         backoff: tuple[float, float] = AT_ONCE,
         backoff_held: tuple[float, float] = AT_ONCE,
     ) -> None:
@@ -72,6 +73,7 @@ class Fixture:
             0,
             "writer",
             last_words=last_words,
+            durable=durable,
             backoff=Backoff(*backoff),
             backoff_held=Backoff(*backoff_held),
         )
@@ -413,6 +415,47 @@ def test_a_full_backlog_drains_while_the_sink_is_slow() -> None:
     fixture.finish()
     assert accepted == [0, 1, 2, 3, 4]
     assert fixture.sink.log == accepted
+
+
+# -- Until it is durable ----------------------------------------------------------------------------------------------
+
+
+def test_it_does_not_end_before_what_was_applied_is_durable_and_writes_again_what_is_lost_until_then() -> None:
+    """Closed and drained, it waits; a log that loses entries meanwhile gets them again, and is waited for again."""
+    durable = Watermark()
+    fixture = Fixture(ScriptedSink(), last_words=lambda: "last words", durable=durable)
+    fixture.writer.start()
+    fixture.backlog.put("a")
+    fixture.backlog.put("b")
+    fixture.backlog.close("the end")
+    assert fixture.writer.applied.wait_until(3, PATIENCE_S)
+    assert not fixture.writer.join(0.05)
+    durable.advance(2)
+    assert not fixture.writer.join(0.05)
+    del fixture.sink.log[2:]
+    fixture.writer.doubt(Regressed(ValueError("it ends at 2")))
+    while not fixture.heard.recoveries:
+        pass
+    assert fixture.sink.log == ["a", "b", "last words"]
+    assert not fixture.writer.join(0.05)
+    durable.advance(3)
+    assert fixture.writer.join(PATIENCE_S)
+    assert fixture.heard.regressions == [(2, 3)]
+
+
+@pytest.mark.parametrize("how", ["nobody will say", "abandoned"])
+def test_it_does_not_wait_for_what_will_not_become_durable(how: str) -> None:
+    durable = Watermark()
+    fixture = Fixture(ScriptedSink(), durable=durable)
+    fixture.writer.start()
+    fixture.backlog.put("a")
+    fixture.backlog.close("the end")
+    assert fixture.writer.applied.wait_until(1, PATIENCE_S)
+    if how == "abandoned":
+        fixture.writer.abandon()
+    else:
+        durable.fail(ValueError("it has ended"))
+    assert fixture.writer.join(PATIENCE_S)
 
 
 # -- Holding and doubting ---------------------------------------------------------------------------------------------
