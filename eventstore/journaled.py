@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
+from eventstore import commands as c
 from eventstore.errors import JournalError, JournalFull
 from eventstore.journal import Journal, JournalRecord
 from eventstore.retained import revived
@@ -16,13 +17,6 @@ from workers.watermark import Mark
 
 POLL_S = 0.05
 """How often a caller that waits looks whether the journal has room again."""
-
-
-class _Placed(NamedTuple):
-    """An entry in memory, and its position."""
-
-    position: int
-    entry: Entry
 
 
 class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
@@ -47,7 +41,9 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
         """How many entries were put in the journal alone."""
         self._journal = journal
         self._taken = position  # the last position that was taken
-        self._placed: deque[_Placed | Mark] = deque()
+        # Plain tuples of numbers and bytes, so that the collector has next to nothing to do with them: the command is
+        # made again by whoever takes it. What a caller leaves behind costs every later caller.
+        self._placed: deque[tuple[int, int, bytes] | Mark] = deque()
         self._records: Iterator[JournalRecord] = iter(())  # what is being read back
         self._records_at = 0  # the position of the next of them
         # Among callers only, so that nobody is overtaken. Reentrant: a signal handler or finalizer may put while its
@@ -65,8 +61,9 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
 
     # -- Putting ---------------------------------------------------------------------------------------------------
 
-    def put_journaled(self, accepted_ns: int, entry: Entry) -> None:
-        """Append `entry`, accepted at `accepted_ns` (UNIX nanoseconds), to the journal and to what is to be written.
+    def put_journaled(self, accepted_ns: int, payload: bytes) -> None:
+        """Append an encoded command, accepted at `accepted_ns` (UNIX nanoseconds), to the journal and to what is to be
+        written.
 
         Raises
         ------
@@ -77,12 +74,11 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
         JournalError
             If the journal can not take it for another reason.
         """
-        if not self._tried(accepted_ns, entry):
-            self._wait_for_room(lambda: self._tried(accepted_ns, entry))
+        if not self._tried(accepted_ns, payload):
+            self._wait_for_room(lambda: self._tried(accepted_ns, payload))
 
-    def _tried(self, accepted_ns: int, entry: Entry) -> bool:
-        """Put `entry` in if there is room; return whether there was."""
-        payload = entry.payload
+    def _tried(self, accepted_ns: int, payload: bytes) -> bool:
+        """Put it in if there is room; return whether there was."""
         size = len(payload)
         with self._order:
             if self._reason is not None or self._sealed:
@@ -99,7 +95,7 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
             # a gap there, and it is read back.
             if fits:
                 self._bytes_put += size
-                self._placed.append(_Placed(position, entry))
+                self._placed.append((position, accepted_ns, payload))
             else:
                 self.spilled += 1
         if self._attention:
@@ -151,15 +147,15 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
             item = placed[0]
             if isinstance(item, Mark):
                 taken.append(item)
-            elif item.position == self._taken + 1:
-                taken.append(item.entry)
-                self._taken = item.position
-                size += len(item.entry.payload)
-            elif item.position > self._taken:
-                self._read_back(taken, item.position - 1, count)
-                break
             else:
-                size += len(item.entry.payload)  # it was read back before it was in memory
+                position, accepted_ns, payload = item
+                if position > self._taken + 1:
+                    self._read_back(taken, position - 1, count)
+                    break
+                if position == self._taken + 1:  # or it was read back before it was in memory
+                    taken.append(Entry(accepted_ns // 1_000_000, c.decode(payload), payload))
+                    self._taken = position
+                size += len(payload)
             placed.popleft()
         self._bytes_taken += size
         if (self._gates or self._exhausted) and self._half_drained():

@@ -330,14 +330,13 @@ class Persister:
         """Encode `item` and put it in the journal, on the caller's thread."""
         operation, key, accepted_ns, make, arguments = item
         try:
-            command = make(*arguments)
-            entry = Entry(accepted_ns // 1_000_000, command, c.encode(command))
+            payload = c.encode(make(*arguments))
         except Exception as error:
             raise Refused(
                 f"{operation} {key}: it can not be stored ({type(error).__name__}: {error}); nothing was accepted"
             ) from error
         try:
-            self._journaled.put_journaled(accepted_ns, entry)
+            self._journaled.put_journaled(accepted_ns, payload)
         except JournalError as error:
             raise JournalError(f"{operation} {key}: not accepted, {error}") from error
 

@@ -35,9 +35,13 @@ NOW_NS = 1_700_000_000_000_000_000
 PATIENCE_S = 30.0
 
 
-def item(number: int, size: int = 10) -> tuple[int, Entry]:
-    accepted_ns = NOW_NS + number * 1_000_000
-    return accepted_ns, Entry.of(accepted_ns, c.Add(f"{number}", b"x" * size))
+def item(number: int, size: int = 10) -> tuple[int, bytes]:
+    return NOW_NS + number * 1_000_000, c.encode(c.Add(f"{number}", b"x" * size))
+
+
+def entry(number: int) -> Entry:
+    accepted_ns, payload = item(number)
+    return Entry(accepted_ns // 1_000_000, c.decode(payload), payload)
 
 
 def number_of(entry: Entry) -> int:
@@ -63,7 +67,7 @@ class Machine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         old = open_journal(self.directory)
         for number in range(1, before + 1):
-            old.append(*_raw(item(number)))
+            old.append(*item(number))
         old.close()
         self.journal = open_journal(self.directory)
         position = min(written, before)
@@ -106,7 +110,7 @@ class Machine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     def put_back(self, count: int) -> None:
         count = min(count, len(self.taken) - (self.backlog._taken - len(self.taken)))
-        back: list[Entry] = [item(number)[1] for number in self.taken[-count:]]
+        back: list[Entry] = [entry(number) for number in self.taken[-count:]]
         self.backlog.put_back(back)
         del self.taken[-count:]
 
@@ -136,10 +140,6 @@ class Machine(RuleBasedStateMachine):
 
 def test_what_is_accepted_is_taken_once_and_in_order_from_memory_or_from_the_journal() -> None:
     run_state_machine_as_test(Machine, settings=effort(examples=60, steps=40))
-
-
-def _raw(one: tuple[int, Entry]) -> tuple[int, bytes]:
-    return one[0], one[1].payload
 
 
 @pytest.fixture
