@@ -63,7 +63,6 @@ def open_log(
         "library": importlib.metadata.version("eventstore"),
         "python": platform.python_version(),
     }
-    publish(client, keys, schema.describe() | c.describe())
     while True:
         fence, rest, given = None, None, 0
         if journal is not None:
@@ -72,6 +71,7 @@ def open_log(
             fence = reader.fence()
             rest = _rest(keys, trader_id, reader, journal, fence, say)
             given = _epoch_given(journal, rest)
+        publish(client, keys, schema.describe() | c.describe())
         seen = None if journal is None else 0 if fence is None else fence.epoch
         claimed = claim(client, keys, json.dumps(owner), time.time_ns() // 1_000_000, given, seen)
         if claimed is not None:
