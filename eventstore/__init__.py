@@ -9,7 +9,7 @@ from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
 from eventstore.facade import CacheDatabase, Component
 from eventstore.health import Health
-from eventstore.persister import Stats
+from eventstore.stats import Stats
 
 __all__ = [
     "CacheDatabase",

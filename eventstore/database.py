@@ -35,8 +35,9 @@ from eventstore.model.instrument import Instrument
 from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.synthetic import SyntheticInstrument
-from eventstore.persister import Persister, Stats, default_logger
+from eventstore.persister import Persister, default_logger
 from eventstore.registry import Life
+from eventstore.stats import Stats
 from workers.heartbeat import Heartbeat
 
 A = TypeVar("A", Order, Position, Account)

@@ -12,7 +12,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -43,6 +43,7 @@ from eventstore.model.identifiers import TraderId
 from eventstore.opening import Opening, open_log
 from eventstore.recovery import instance_of
 from eventstore.retained import JournalWindow, MemoryWindow
+from eventstore.stats import Stats
 from eventstore.storage.appender import Accepted, Appender, Batch, Entry
 from eventstore.storage.connect import bulk_bytes_max, connect, default_client_name, redact, server_facts
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
@@ -62,37 +63,6 @@ R = TypeVar("R")
 READ_RETRIES = 3
 DOUBT_S = 0.005
 """How long a load lets the writer look where the log ends before it looks again itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Where a writer stands. Reading it costs no I/O.
-
-    `applied` and `durable` are positions of the log, and so are `accepted` and `journaled`, which only a journal knows:
-    without one they are None. `waiting` commands are in the backlog, `in_doubt` ones were taken from it and are not
-    confirmed yet; `spilled` ones were in the journal alone; `quarantined` ones could not be written, and are in the log
-    by name only. `retained_from` is the oldest position that could be written again. `set_back` says how often the
-    server was found to have lost what it had confirmed. `health` is healthy, degraded or failed.
-    """
-
-    epoch: int
-    accepted: int | None
-    journaled: int | None
-    applied: int
-    durable: int
-    retained_from: int
-    waiting: int
-    in_doubt: int
-    batches: int
-    blocked: int
-    refused: int
-    spilled: int
-    retries: int
-    set_back: int
-    quarantined: int
-    journal_bytes: int
-    health: str
-    reason: str | None
 
 
 class Persister:
