@@ -93,7 +93,7 @@ def _rest(keys: Keys, trader_id: TraderId, reader: Reader, journal: Journal, fen
     """Return what of the journal the log lacks; take it out if it is strange to it."""
     position, owner = (0, "") if fence is None else (fence.position, fence.owner)
     rest = tail(keys.log, position, owner, journal.owners, journal.first, journal.position)
-    return _set_aside(trader_id, reader, journal, rest, say) if rest.strange else rest
+    return _set_aside(trader_id, reader, journal, rest, position, say) if rest.strange else rest
 
 
 def _epoch_given(journal: Journal, rest: Tail) -> int:
@@ -105,25 +105,27 @@ def _epoch_given(journal: Journal, rest: Tail) -> int:
     return max((command.epoch for command in opened if isinstance(command, c.Opened)), default=0)
 
 
-def _set_aside(trader_id: TraderId, reader: Reader, journal: Journal, rest: Tail, say: Say) -> Tail:
-    """Take what somebody else's log does not have out of the journal; return that."""
+def _set_aside(trader_id: TraderId, reader: Reader, journal: Journal, rest: Tail, position: int, say: Say) -> Tail:
+    """Take what somebody else's log, which ends at `position`, does not have out of the journal; return that."""
     oldest = next(journal.read(rest.first - 1), None)
-    if oldest is None:
-        return rest
-    log = reader.log(rest.first - 1, since_ms=oldest.accepted_ns // 1_000_000)
-    first = diverged_at(journal.read(rest.first - 1), log)
-    if first is None:
-        return Tail(rest.last + 1, rest.last, strange=True)
-    path = set_aside(journal.directory / "aside", trader_id, journal.owners[-2], journal.read(first - 1))
-    journal.discard_behind(first - 1)
-    say(
-        "error",
-        "set aside what the journal had and the log has not: another writer went on without it",
-        first=first,
-        last=rest.last,
-        path=str(path),
-    )
-    return Tail(first, rest.last, strange=True)
+    first = None
+    if oldest is not None:
+        log = reader.log(rest.first - 1, since_ms=oldest.accepted_ns // 1_000_000)
+        first = diverged_at(journal.read(rest.first - 1), log)
+    if first is not None:
+        path = set_aside(journal.directory / "aside", trader_id, journal.owners[-2], journal.read(first - 1))
+        say(
+            "error",
+            "set aside what the journal had and the log has not: another writer went on without it",
+            first=first,
+            last=rest.last,
+            path=str(path),
+        )
+    # The log may also end before all that the journal ever had: what comes next is behind that end.
+    end = min(position, journal.position if first is None else first - 1)
+    if end < journal.position:
+        journal.discard_behind(end)
+    return Tail(rest.last + 1 if first is None else first, rest.last, strange=True)
 
 
 def _report(keys: Keys, reader: Reader, claimed: Claim, rest: Tail | None, say: Say) -> None:

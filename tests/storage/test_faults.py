@@ -68,7 +68,7 @@ def inside_a_loaded_script(client: Redis) -> object:
 
 
 def the_claim(client: Redis) -> object:
-    return client.eval(CLAIM, 2, "writer", "log", "owner", 1, bytes(32))
+    return client.eval(CLAIM, 2, "writer", "log", "owner", 1, bytes(32), 0, "")
 
 
 WRITERS = [plain, in_a_pipeline, inside_a_script, inside_a_loaded_script, the_claim]
