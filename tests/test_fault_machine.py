@@ -61,11 +61,8 @@ ways = st.sampled_from(Way)
 counts_of_bytes = st.one_of(st.integers(0, 400), st.integers(0, 6000), st.integers(0, 40_000))
 counts_of_calls = st.one_of(st.integers(1, 10), st.integers(1, 40), st.integers(60, 120))
 rarely = st.sampled_from((*[False] * 9, True))
-within_opening = st.one_of(
-    st.tuples(st.just(Way.TO_SERVER), st.integers(0, 38_000)),
-    st.tuples(st.just(Way.TO_CLIENT), st.integers(0, 5200)),
-    st.tuples(st.just(Way.TO_CLIENT), st.integers(5200, 6200)),  # where it claims, and what follows
-)
+within_opening = st.tuples(ways, st.one_of(st.integers(0, 1000), st.integers(600, 1000)))
+"""A way, and how many thousandths of the bytes that an opening takes; it claims the log late."""
 
 
 def step(**drawn: Any) -> Callable[[Callable[..., None]], Any]:
@@ -156,7 +153,8 @@ class FaultMachine(RuleBasedStateMachine):
         if aof != "off":
             config["appendfsync"] = aof
         self.server = Victim(binary=BINARIES[binary], config=config, heal=not binary.startswith("Valkey"))
-        self.proxy = FaultProxy(self.server.socket_path)
+        self.proxy = FaultProxy(self.server.socket_path, keep=True)
+        self.opening_bytes = {Way.TO_SERVER: 38_000, Way.TO_CLIENT: 7_000}
         self.copy: Path | None = None
         self.newest: Path | None = None
         self.launch()
@@ -247,6 +245,7 @@ class FaultMachine(RuleBasedStateMachine):
         """Kill it when so many bytes have gone by; what it sent then arrives late, or at once."""
         if self.over or self.openings > OPENINGS_MAX or not self.reachable:
             return
+        way, thousandths = place
         self.kill_idle()
         self.look_into_journal()
         if self.journal is None and self.theirs is None:
@@ -255,7 +254,9 @@ class FaultMachine(RuleBasedStateMachine):
             self.goes_on_at(self.fence_position())
         node = self.fork()
         self.openings += 1
-        self.kill_at(node, Plan(*place, Fault.LATE), "open", **self.opening())
+        self.kill_at(
+            node, Plan(way, self.opening_bytes[way] * thousandths // 1000, Fault.LATE), "open", **self.opening()
+        )
         if releases:
             self.proxy.release()
         (self.mine if self.theirs is None else self.theirs).doubtful.append(OPENED)
@@ -326,16 +327,23 @@ class FaultMachine(RuleBasedStateMachine):
             self.server.pause()
             self.paused = True
 
-    @step(begins=rarely, count=counts_of_calls)
-    def set_server_back(self, count: int, *, begins: bool) -> None:
+    @step(begins=rarely, within_a_life=st.booleans(), count=counts_of_calls)
+    def set_server_back(self, count: int, *, begins: bool, within_a_life: bool) -> None:
         """Keep a copy of its data; or, if there is one, let it come back with that. Behind either, it goes on."""
         if self.theirs is not None or self.aof == "off":
             return
-        if self.copy is None or begins:
+        if within_a_life:  # what has been confirmed to the node that is open is lost
+            self.sync(level="applied")
+        begins = begins or within_a_life or self.copy is None
+        if begins:
             self.copy = self.place / f"copy-{len(list(self.place.glob('copy-*')))}"
             self.server.copy_data(self.copy)
             self.calls(count=count, flushes=False)
+        if within_a_life:
+            self.sync(level="applied")
+        elif begins:
             return
+        assert self.copy is not None
         event(f"set back, with a node: {self.node is not None}")
         self.server.kill()
         self.up = self.paused = False
@@ -351,9 +359,11 @@ class FaultMachine(RuleBasedStateMachine):
 
     # -- Another writer ----------------------------------------------------------------------------------------------
 
-    @step(count=st.integers(0, 8), unaware=st.integers(0, 20))
-    def stranger(self, count: int, unaware: int) -> None:
-        """Another one takes over, writes a little, and ends. The node makes some calls more before it knows."""
+    @step(count=st.integers(0, 8), unaware=st.integers(0, 20), place=st.one_of(st.none(), within_opening))
+    def stranger(self, count: int, unaware: int, place: tuple[Way, int] | None) -> None:
+        """Another one takes over, writes a little, and ends. The node makes some calls more before it knows; it may be
+        killed when it opens again.
+        """
         if self.over or self.emptied or self.openings > OPENINGS_MAX:
             return
         self.heal_server()
@@ -387,6 +397,8 @@ class FaultMachine(RuleBasedStateMachine):
         other.end()
         if self.node is not None and unaware:
             self.call(self.numbers(unaware), unaware)
+        if place is not None:
+            self.kill_at_opening(place=place, releases=True)
 
     # -- What the steps have in common -------------------------------------------------------------------------------
 
@@ -487,9 +499,12 @@ class FaultMachine(RuleBasedStateMachine):
         for _ in range(10):
             self.openings += 1
             node = self.fork()
+            self.proxy.connections.clear()
             node.ask("open", **self.opening())
             answer = node.answer()
             if "error" not in answer:
+                for way in Way:
+                    self.opening_bytes[way] = sum(len(each.went(way)) for each in list(self.proxy.connections))
                 self.opened(node, answer)
                 return
             node.end()
@@ -575,6 +590,7 @@ class FaultMachine(RuleBasedStateMachine):
         """The node goes on behind another writer."""
         assert self.theirs is not None
         self.check_strange_tail()
+        self.asides_before = set(self.aside.glob("*"))
         self.mine, self.theirs = self.theirs, None
 
     def check_strange_tail(self) -> None:
