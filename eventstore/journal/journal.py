@@ -463,7 +463,7 @@ class Journal:
         found = None
         for each in list(self.segments.values()):
             reached, stop = (last, offset) if each is current else (each.last, each.end)
-            if reached > position:
+            if reached > max(position, each.before):  # it has records, and some behind it: positions may jump
                 found = Extent(each.path, each.number, each.start, reached, stop)
                 break
             if each is current:

@@ -63,6 +63,28 @@ def test_what_was_appended_is_read_in_every_later_life(
     assert [record for path in segments(home) for record in read_records(path)] == records
 
 
+def test_a_jump_without_records_behind_it_is_no_end_of_what_is_read(tmp_path: Path) -> None:
+    """Positions that somebody else gave are not in the journal; what was behind them was set aside: no damage."""
+    journal = opened(tmp_path / "j")
+    write(journal, [b"one", b"two"])
+    journal.close()
+    journal = opened(tmp_path / "j")
+    journal.begin(5)
+    assert journal.append(3, b"six") == 6
+    journal.close()
+    journal = opened(tmp_path / "j")
+    journal.discard_behind(5)
+    for _ in range(2):
+        assert (journal.first, journal.position) == (1, 5)
+        assert [record.position for record in journal.read(0)] == [1, 2]
+        assert list(journal.read(2)) == []
+        crash(journal)
+        journal = opened(tmp_path / "j")
+    assert journal.append(4, b"six again") == 6
+    assert [record.position for record in journal.read(0)] == [1, 2, 6]
+    journal.close()
+
+
 def test_positions_go_on_from_where_the_log_is(tmp_path: Path) -> None:
     journal = opened(tmp_path / "j")
     journal.begin(41)
