@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from eventstore import commands as c
+from eventstore.chain import LogEntry
 from eventstore.journal import JournalRecord, read_records, write_aside
-from eventstore.storage.reader import LogEntry
 
 
 def set_aside(directory: Path, trader_id: str, instance: str, records: Iterable[JournalRecord]) -> Path | None:

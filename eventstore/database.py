@@ -218,7 +218,7 @@ class RedisCacheDatabase(Intake):
 
     def keys(self, pattern: str = "*") -> list[str]:
         check("keys", "pattern", pattern, str)
-        return fnmatch.filter(self._load_at_one_moment(lambda loader: loader.keys())[0], pattern)
+        return fnmatch.filter(self._load_at_one_moment(lambda _: self._persister.reader.names())[0], pattern)
 
     # -- The one delete that has to read ---------------------------------------------------------------------------
 

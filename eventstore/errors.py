@@ -131,3 +131,20 @@ class DataLoss(Fatal):
 
 class WriterFailed(EventStoreError):
     """The writer has stopped because of a fatal error, the cause of this one; nothing more is accepted."""
+
+
+class AuditError(EventStoreError):
+    """What was asked of a log can not be answered from what there is of it."""
+
+
+class LogGap(AuditError):
+    """Positions `first` to `last` are missing from what there is of a log."""
+
+    def __init__(self, message: str, first: int, last: int) -> None:
+        super().__init__(message)
+        self.first = first
+        self.last = last
+
+
+class ArchiveError(AuditError):
+    """An archive can not be used, is damaged, or is not of this log."""

@@ -17,8 +17,9 @@ class Keys:
         ns = f"{{trader-{trader_id}}}"
         self.namespace = ns
         self.prefix = f"{ns}:"
-        # The log, the fence, and the meaning of records.
+        # The log, how far it was archived, the fence, and the meaning of records.
         self.log = f"{ns}:log"
+        self.archived = f"{ns}:archived"
         self.writer = f"{ns}:writer"
         self.schema = f"{ns}:schema"
         # Collections: id → record.
@@ -61,5 +62,5 @@ class Keys:
 
     def fixed_views(self) -> list[str]:
         """The views whose names hold no id."""
-        others = {self.namespace, self.prefix, self.log, self.writer, self.schema}
+        others = {self.namespace, self.prefix, self.log, self.archived, self.writer, self.schema}
         return [name for name in vars(self).values() if name not in others]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from eventstore.aggregates import account_from, order_from, position_from, record_from
 from eventstore.codec import Serializer
@@ -21,7 +21,6 @@ from eventstore.model.positions import Position
 from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.states import unpack_snapshot, unpack_state
-from eventstore.storage.reader import Reader
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -29,6 +28,17 @@ I = TypeVar("I", bound=str)  # noqa: E741 - an identifier
 R = TypeVar("R", bound=Record)
 
 Fold = Callable[[str, Mapping[bytes, bytes], Serializer], tuple[A, int]]
+
+
+class Views(Protocol):
+    """What reads the views of one trader: `eventstore.storage.reader.Reader`, whose docstrings say what each gives."""
+
+    def hash(self, key: str) -> dict[str, bytes]: ...
+    def field(self, key: str, field: str) -> bytes | None: ...
+    def hashes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[bytes, bytes] | DamagedRecord]]: ...
+    def is_member(self, key: str, member: str) -> bool: ...
+    def members(self, key: str) -> set[str]: ...
+    def difference(self, key: str, without: str) -> set[str]: ...
 
 
 class Loader:
@@ -42,7 +52,7 @@ class Loader:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Views,
         keys: Keys,
         serializer: Serializer,
         strict: bool,
@@ -101,6 +111,10 @@ class Loader:
         data = self._reader.field(key, component_id)
         return (self._unpacked(key, component_id, data, unpack_state) if data is not None else None) or {}
 
+    def states(self, key: str, make_id: Callable[[str], I]) -> dict[I, dict[str, bytes]]:
+        """Return the saved state of each component."""
+        return self._all_unpacked(key, make_id, unpack_state)
+
     def snapshot(self, key: str, aggregate_id: str) -> dict[str, Any] | None:
         """Return the last snapshot of an order or position, or None."""
         data = self._reader.field(key, aggregate_id)
@@ -108,11 +122,14 @@ class Loader:
 
     def snapshots(self, key: str, make_id: Callable[[str], I]) -> dict[I, dict[str, Any]]:
         """Return the last snapshot of each order or position."""
-        found: dict[I, dict[str, Any]] = {}
+        return self._all_unpacked(key, make_id, unpack_snapshot)
+
+    def _all_unpacked(self, key: str, make_id: Callable[[str], I], unpack: Callable[[bytes], A]) -> dict[I, A]:
+        found: dict[I, A] = {}
         for field, data in self._reader.hash(key).items():
-            state = self._unpacked(key, field, data, unpack_snapshot)
-            if state is not None:
-                found[make_id(field)] = state
+            value = self._unpacked(key, field, data, unpack)
+            if value is not None:
+                found[make_id(field)] = value
         return found
 
     def _unpacked(self, key: str, field: str, data: bytes, unpack: Callable[[bytes], A]) -> A | None:
@@ -229,21 +246,6 @@ class Loader:
         """Return an index set as identifiers."""
         read = (self._guarded(_read, key, member, member, make_id) for member in self._reader.members(key))
         return {member for member in read if member is not None}
-
-    def keys(self) -> list[str]:
-        """Return the name of every key of this trader that exists, sorted; from the indexes, without a scan."""
-        k = self._keys
-        names = [
-            *(k.prefix + name for name, count in self._reader.sizes().items() if count),
-            *(k.order(member) for member in self._reader.members(k.orders)),
-            *(k.position(member) for member in self._reader.members(k.positions)),
-            # An account has no key once all its events are deleted.
-            *self._reader.existing(map(k.account, self._reader.members(k.accounts))),
-            *(f"{key}{{{n}}}" for key, count in self._reader.hash(k.lives).items() for n in range(1, int(count) + 1)),
-        ]
-        if self._reader.fence() is not None:
-            names += [k.log, k.schema, k.writer]
-        return sorted(names)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from eventstore import commands as c
 from eventstore.aside import diverged_at
+from eventstore.chain import LogEntry
 from eventstore.journal import JournalRecord
-from eventstore.storage.reader import LogEntry
 
 MINE = st.sampled_from((c.Add("a", b"1"), c.Add("b", b"2"), c.Flushed(0, b"")))
 THEIRS = st.sampled_from((c.Opened(9, {}), c.Add("c", b"3")))

@@ -13,12 +13,13 @@ import typer
 from rich.table import Table
 
 from eventstore import commands
+from eventstore.chain import LogEntry
 from eventstore.cli.output import CommandFailed, age_text, bytes_text, console, iso, naming, print_json
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.observer import Observer, observe
-from eventstore.storage.reader import Fence, LogEntry, Reader
+from eventstore.storage.reader import Fence, Reader
 
 FORMAT = 1
 """Version of what ``--json`` prints; see docs/cli.md."""

@@ -15,15 +15,13 @@ import msgpack
 import redis
 
 from eventstore import commands as c
+from eventstore.chain import GENESIS, link, next_head
 from eventstore.errors import DataLoss, Diverged, Fatal, Fenced, Held, Retryable, StorageError
 from eventstore.keys import Keys
 from eventstore.projections import project
 from eventstore.storage.connect import script
 from eventstore.storage.faults import classify, translated
 from workers.sink import Regressed, Rejected, Unavailable
-
-CHAIN_BYTES = 32
-GENESIS = bytes(CHAIN_BYTES)
 
 # Lua's stack bounds how many arguments one call of a script can pass on.
 ARGUMENTS_MAX = 4000
@@ -244,9 +242,8 @@ class Appender:
     def seal(self, first_position: int, entries: list[Entry]) -> Batch:
         position = first_position
         operations = Operations(self._keys)
-        chain = hashlib.blake2b(self._chain, digest_size=CHAIN_BYTES)
         stream: list[bytes] = []
-        chained: list[bytes] = []
+        links: list[bytes] = []
         ms = self._last_ms
         for entry in entries:
             command = entry.command
@@ -258,13 +255,11 @@ class Appender:
             if entry.accepted_ms > ms:
                 ms = entry.accepted_ms
             entry_id = b"%d-%d" % (ms, position)
-            chained.append(b"%b %d\n" % (entry_id, len(payload)))
-            chained.append(payload)
+            links.append(link(entry_id, payload))
             stream.append(entry_id)
             stream.append(payload)
             position += 1
-        chain.update(b"".join(chained))
-        head = chain.digest()
+        head = next_head(self._chain, links)
         last = position - 1
         request = (
             b"*13\r\n"

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import redis
 
+from eventstore.chain import LogEntry
 from eventstore.errors import DamagedRecord
 from eventstore.keys import Keys
 from eventstore.storage.faults import translated
@@ -29,14 +30,12 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One entry of the log. `chain` is the chain head behind it, where it ends a batch."""
+class Archived:
+    """How far the log was archived: what is up to there is in the archive, and may be gone from the stream."""
 
-    entry_id: str
     position: int
-    accepted_ms: int
-    payload: bytes
-    chain: bytes | None
+    chain: bytes
+    last_id: str
 
 
 class Reader:
@@ -45,6 +44,8 @@ class Reader:
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
+        # As it comes: the driver's own form of it, a dict an entry, takes as long as reading it does.
+        client.set_response_callback("XRANGE", _as_it_is)
 
     def fence(self) -> Fence | None:
         """Return the fence, or None where this trader has no log."""
@@ -125,26 +126,45 @@ class Reader:
     def log(self, after: int = 0, count: int = 1000, since_ms: int | None = None) -> Iterator[LogEntry]:
         """Yield the entries of the log behind position `after`, `count` to a round trip.
 
-        `since_ms`, in UNIX milliseconds, leaves out what was accepted before, without reading it.
+        `since_ms`, in UNIX milliseconds, leaves out what was accepted before, without reading it. What no writer of
+        this library wrote comes without a payload.
         """
         # Positions rise with ids, so the first page is found from the start of the log only once.
-        low = "-" if since_ms is None else str(since_ms)
+        low = b"-" if since_ms is None else b"%d" % since_ms
         while True:
-            with translated(f"read {self._keys.log} from {low}"):
+            with translated(f"read {self._keys.log} from {low.decode()}"):
                 rows = cast(list[Any], self._client.xrange(self._keys.log, min=low, max="+", count=count))
             for entry_id, fields in rows:
-                entry = _entry(self._keys.log, entry_id, fields)
+                entry = _entry(entry_id, fields)
                 if entry.position > after:
                     yield entry
             if len(rows) < count:
                 return
-            low = f"({rows[-1][0].decode()}"
+            low = b"(" + rows[-1][0]
+
+    def first(self) -> LogEntry | None:
+        """Return the first entry of the log, or None if it has none."""
+        return next(self.log(count=1), None)
 
     def last(self) -> LogEntry | None:
         """Return the last entry of the log, or None if it has none."""
         with translated(f"read the end of {self._keys.log}"):
             rows = cast(list[Any], self._client.xrevrange(self._keys.log, count=1))
-        return _entry(self._keys.log, *rows[0]) if rows else None
+        if not rows:
+            return None
+        entry_id, fields = rows[0]
+        return _entry(entry_id, [part for field in (fields or {}).items() for part in field])
+
+    def archived(self) -> Archived | None:
+        """Return how far the log was archived, or None if it never was."""
+        with translated(f"read {self._keys.archived}"):
+            fields = cast(dict[bytes, bytes], self._client.hgetall(self._keys.archived))
+        if not fields:
+            return None
+        try:
+            return Archived(int(fields[b"position"]), fields[b"chain"], fields[b"id"].decode())
+        except (KeyError, ValueError) as error:
+            raise DamagedRecord(self._keys.archived, "", f"not how far a log was archived: {error}") from error
 
     def sizes(self) -> dict[str, int]:
         """Return how many entries each collection, index and set has, by the last part of its key's name."""
@@ -161,6 +181,21 @@ class Reader:
                     counts.hlen(name)
             found = counts.execute()
         return {name.removeprefix(self._keys.prefix): count for name, count in zip(names, found, strict=True)}
+
+    def names(self) -> list[str]:
+        """Return the name of every key of this trader that exists, sorted; from the indexes, without a scan."""
+        k = self._keys
+        names = [
+            *(k.prefix + name for name, count in self.sizes().items() if count),
+            *(k.order(member) for member in self.members(k.orders)),
+            *(k.position(member) for member in self.members(k.positions)),
+            # An account has no key once all its events are deleted.
+            *self.existing(map(k.account, self.members(k.accounts))),
+            *(f"{key}{{{n}}}" for key, count in self.hash(k.lives).items() for n in range(1, int(count) + 1)),
+        ]
+        if self.fence() is not None:
+            names += [k.log, k.schema, k.writer, *self.existing([k.archived])]
+        return sorted(names)
 
     def log_size(self) -> tuple[int, int]:
         """Return how many entries the log has, and the bytes of memory that it takes."""
@@ -189,10 +224,17 @@ def _text(key: str, value: bytes) -> str:
         raise DamagedRecord(key, repr(value), f"not UTF-8: {error}") from error
 
 
-def _entry(key: str, entry_id: bytes, fields: dict[bytes, bytes] | None) -> LogEntry:
+def _as_it_is(reply: Any, **options: Any) -> Any:
+    return reply
+
+
+def _entry(entry_id: bytes, fields: list[bytes] | None) -> LogEntry:
     text = entry_id.decode()
     ms, _, position = text.partition("-")
-    payload = (fields or {}).get(b"e")
-    if payload is None:
-        raise DamagedRecord(key, text, "an entry without a payload: somebody else wrote it")
-    return LogEntry(text, int(position), int(ms), payload, (fields or {}).get(b"h"))
+    match fields:
+        case [b"e", payload]:
+            return LogEntry(text, int(position), int(ms), payload, None)
+        case [b"e", payload, b"h", chain]:
+            return LogEntry(text, int(position), int(ms), payload, chain)
+        case _:
+            return LogEntry(text, int(position), int(ms), b"", None)

@@ -1,0 +1,163 @@
+"""The log of one trader as one sequence of entries, whether they are in the archive or still at the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eventstore import commands as c
+from eventstore.audit.archive import Archive
+from eventstore.chain import BEGIN, Head, LogEntry
+from eventstore.errors import AuditError, CodecError, DamagedRecord, LogGap, UnknownSchema
+from eventstore.keys import Keys
+from eventstore.model.identifiers import TraderId
+from eventstore.storage.reader import Reader
+
+_PAGE = 1000
+
+
+class Log:
+    """What there is of the log of `trader_id`: in an archive, at a server, or first the one and then the other.
+
+    Reading it takes no lock and keeps nobody from writing or archiving. Made by `eventstore.audit.open_log`.
+
+    Raises
+    ------
+    AuditError
+        When it is made, if the trader has no log in either place.
+    StorageError, ArchiveError
+        By every method, if what it reads can not be read.
+    """
+
+    def __init__(self, trader_id: TraderId, stream: Reader | None, archive: Archive | None = None) -> None:
+        if archive is None and (stream is None or stream.fence() is None):
+            raise AuditError(f"{trader_id} has no log there: `eventstore status` shows who has one")
+        self.trader_id = trader_id
+        self.keys = Keys(trader_id)
+        self.stream = stream
+        self.archive = archive
+
+    def start(self) -> Head:
+        """Return the place behind which the log has to be here: `BEGIN`, unless what was before was archived or deleted.
+
+        Where the log was deleted by a flush, that is the place of the flush.
+        """
+        if self.archive is not None:
+            return self.archive.start()
+        return BEGIN if self.stream is None else self._start_of(self.stream)
+
+    def _start_of(self, stream: Reader) -> Head:
+        while True:
+            archived = stream.archived()
+            first = stream.first()
+            if first is None:
+                return self.end()
+            head = BEGIN if archived is None else Head(archived.position, archived.chain)
+            if first.position <= head.position + 1:
+                return head
+            flushed = flush_in(first)
+            if flushed is not None:
+                return flushed
+            if stream.archived() == archived:  # otherwise something was archived between the two reads
+                return head
+
+    def end(self) -> Head:
+        """Return where the log ends now: its last position, and the chain head there."""
+        fence = None if self.stream is None else self.stream.fence()
+        if fence is not None:
+            return Head(fence.position, fence.chain)
+        return BEGIN if self.archive is None else self.archive.end()
+
+    def raw(self, after: int = 0, until: int | None = None, since_ms: int | None = None) -> Iterator[LogEntry]:
+        """Yield what stands behind position `after` and up to `until`, as it stands, whole or not.
+
+        Parameters
+        ----------
+        after : int, default 0
+            The first position that comes is the one behind it.
+        until : int, optional
+            The last position. Default: the last there is when the reading comes to it.
+        since_ms : int, optional
+            UNIX milliseconds: what was accepted before does not come.
+        """
+        at = after
+        if self.archive is not None:
+            for entry in self.archive.entries(at, until, since_ms):
+                yield entry
+                at = entry.position
+        if self.stream is None or (until is not None and at >= until):
+            return
+        if self.archive is None:
+            archived = self.stream.archived()
+            at = max(at, archived.position if archived is not None else 0)
+        for entry in self.stream.log(at, _PAGE, since_ms):
+            if entry.position > at + 1 and self.archive is not None and since_ms is None:
+                self.archive.refresh()  # it was archived while this was reading
+                for moved in self.archive.entries(at, entry.position - 1):
+                    if until is not None and moved.position > until:
+                        return
+                    yield moved
+            if until is not None and entry.position > until:
+                return
+            yield entry
+            at = entry.position
+
+    def entries(self, after: int = 0, until: int | None = None, since_ms: int | None = None) -> Iterator[LogEntry]:
+        """As `raw`, without gaps but those that a flush left.
+
+        Raises
+        ------
+        LogGap
+            Where one is, or if the log does not reach back to `after`.
+        DamagedRecord
+            At something that no writer of this library wrote.
+        """
+        # What was accepted since some time may begin anywhere.
+        expected = after + 1 if since_ms is None else None
+        for entry in self.raw(after, until, since_ms):
+            position = entry.position
+            if position != expected and expected is not None:
+                flushed = flush_in(entry)
+                if flushed is None or position < expected:
+                    raise self._gap(expected, position)
+            if not entry.payload:
+                raise DamagedRecord(self.keys.log, entry.entry_id, "no entry of a log: somebody else wrote it")
+            yield entry
+            expected = position + 1
+
+    def _gap(self, expected: int, found: int) -> LogGap:
+        if self.archive is None and self.stream is not None:
+            archived = self.stream.archived()
+            if archived is not None and archived.position >= expected:
+                return LogGap(
+                    f"{self.keys.log} was archived up to position {archived.position}: positions from {expected} on "
+                    "are in the archive; name it, too",
+                    expected,
+                    archived.position,
+                )
+        return LogGap(
+            f"{self.keys.log}: position {found} stands where {expected} belongs: `eventstore verify` says what else is "
+            "wrong",
+            expected,
+            max(found - 1, expected),
+        )
+
+
+def flush_in(entry: LogEntry) -> Head | None:
+    """Return where the log was that `entry` deleted, if it is one that says so: the log goes on from there."""
+    try:
+        command = c.decode(entry.payload)
+    except CodecError:
+        return None
+    if isinstance(command, c.Flushed) and command.position == entry.position - 1:
+        return Head(command.position, command.chain)
+    return None
+
+
+def decoded(keys: Keys, entry: LogEntry) -> c.Command:
+    """Return the command of an entry. Raises `DamagedRecord`, or `UnknownSchema` for one of a newer version."""
+    try:
+        return c.decode(entry.payload)
+    except UnknownSchema:
+        raise
+    except CodecError as error:
+        raise DamagedRecord(keys.log, entry.entry_id, str(error)) from error

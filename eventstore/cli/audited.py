@@ -1,0 +1,126 @@
+"""What the verbs that read a log have in common: where it is, which part of it, and how far the reading is."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, NamedTuple, Self
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from eventstore.audit import Log, open_log
+from eventstore.cli.output import console, naming
+from eventstore.model.identifiers import TraderId
+
+Place = Annotated[
+    str, typer.Argument(metavar="URL|DIR", help="A server, an embedded server's directory, or an archive's.")
+]
+ArchiveOption = Annotated[
+    Path | None, typer.Option("--archive", metavar="DIR", help="The archive, for what is not at the server any more.")
+]
+TraderOption = Annotated[str | None, typer.Option("--trader", metavar="ID", help="If there is more than one.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON; see docs/cli.md.")]
+
+_SHOWN_AFTER_S = 1.0
+_REFRESH_S = 0.1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+
+
+@contextmanager
+def audited(place: str, trader: str | None, archive: Path | None) -> Iterator[Log]:
+    """Open the log that the options of a verb name. Raises as `open_log`; errors of a server say which it was."""
+    with naming(place), open_log(place, None if trader is None else TraderId(trader), archive) as log:
+        yield log
+
+
+class Moment(NamedTuple):
+    """A place in a log: a position, or a time in UNIX nanoseconds."""
+
+    position: int | None
+    time_ns: int | None
+
+
+def moment(text: str) -> Moment:
+    """Read a position, such as ``1234``, or a time in ISO 8601, UTC if it does not say. Raises `typer.BadParameter`."""
+    if text.isascii() and text.isdigit():
+        return Moment(int(text), None)
+    return Moment(None, time_ns(text))
+
+
+def time_ns(text: str) -> int:
+    """Read a time in ISO 8601, to the nanosecond, UTC if it does not say. Raises `typer.BadParameter`."""
+    found = _ISO.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r:.60} is neither a position nor a time such as 2026-01-31T14:03:00Z")
+    whole, fraction, zone = found.groups()
+    try:
+        at = datetime.fromisoformat(whole + (zone or "Z"))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r:.60}: {error}") from error
+    since = at.astimezone(UTC) - _EPOCH
+    ns = (since.days * 86_400 + since.seconds) * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+    if ns < 0:
+        raise typer.BadParameter(f"{text!r:.60} is before 1970")
+    return ns
+
+
+class Watched:
+    """Shows on standard error how far something is that takes more than a second.
+
+    Parameters
+    ----------
+    what : str
+        What is done, such as ``verifying``.
+    total : int, optional
+        How many entries there will be, if that is known.
+    """
+
+    def __init__(self, what: str, total: int | None = None) -> None:
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._begun = time.monotonic()
+        self._next = self._begun + _SHOWN_AFTER_S
+        self._shown: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown is not None:
+            self._shown.stop()
+
+    def advance(self, count: int = 1) -> None:
+        """So many more are done."""
+        self._done += count
+        if self._done & 1023 < count and time.monotonic() >= self._next:
+            self._show()
+
+    def _show(self) -> None:
+        self._next = time.monotonic() + _REFRESH_S
+        if self._shown is None:
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            self._shown = Progress(
+                *columns, TimeRemainingColumn(), console=console(stderr=True), transient=True, auto_refresh=False
+            )
+            self._shown.add_task(self._what, total=self._total)
+            self._shown.start()
+        for task in self._shown.task_ids:
+            self._shown.update(task, completed=self._done)
+        self._shown.refresh()
