@@ -276,25 +276,27 @@ def decode(data: bytes) -> Command:
     fields = unpack(data)
     if fields.__class__ is not list or len(fields) < 2:
         raise CodecError("not a command: no array of a kind, a version and fields")
-    number, version, *rest = fields
+    number, version = fields[0], fields[1]
+    del fields[:2]
     kind = COMMANDS.get(number) if number.__class__ is int else None
     if kind is None:
         raise UnknownSchema(f"command kind {number!r:.40} is not known to this version of the library; upgrade it")
     if version != VERSION or version.__class__ is not int:
         raise UnknownSchema(f"{kind.__name__}: schema version {version!r:.40} is not known; upgrade the library")
     shape = _SHAPES[kind]
-    if len(rest) != len(shape):
-        raise CodecError(f"{kind.__name__} has {len(shape)} fields, the stored one has {len(rest)}")
-    for name, kinds, value in zip(kind._fields, shape, rest, strict=True):
-        if value.__class__ not in kinds:
-            raise CodecError(f"{kind.__name__}.{name}: a {type(value).__name__} is stored where none belongs")
-        if value.__class__ is int and value < 0:
-            raise CodecError(f"{kind.__name__}.{name}: {value} is negative")
-        if value.__class__ is dict:
-            check_plain(f"{kind.__name__}.{name}", value)
-        if value.__class__ is list and any(item.__class__ is not bytes for item in value):
-            raise CodecError(f"{kind.__name__}.{name}: something other than records is stored there")
-    return kind(*rest)
+    if tuple(map(type, fields)) not in shape.seen:
+        shape.check(fields)
+    for i in shape.counts:
+        if (fields[i] or 0) < 0:
+            raise CodecError(f"{kind.__name__}.{kind._fields[i]}: {fields[i]} is negative")
+    for i in shape.records:
+        for item in fields[i] or ():
+            if item.__class__ is not bytes:
+                raise CodecError(f"{kind.__name__}.{kind._fields[i]}: something other than records is stored there")
+    for i in shape.maps:
+        check_plain(f"{kind.__name__}.{kind._fields[i]}", fields[i])
+    command: Command = tuple.__new__(kind, fields)  # their number was checked
+    return command
 
 
 def _kinds(annotation: str) -> tuple[type, ...]:
@@ -302,11 +304,33 @@ def _kinds(annotation: str) -> tuple[type, ...]:
     return tuple(names[part.strip().partition("[")[0]] for part in annotation.split("|"))
 
 
-# The annotations of the classes above, which are text, as types to hold stored values against.
-_SHAPES: dict[type[Command], list[tuple[type, ...]]] = {
-    kind: [_kinds(str(getattr(hint, "__forward_arg__", hint))) for hint in kind.__annotations__.values()]
-    for kind in COMMANDS.values()
-}
+class _Shape:
+    """What the stored fields of one kind of command have to be, by the annotations of its class, which are text."""
+
+    def __init__(self, kind: type[Command]) -> None:
+        self.kind = kind
+        self.kinds = [_kinds(str(getattr(hint, "__forward_arg__", hint))) for hint in kind.__annotations__.values()]
+        self.seen: set[tuple[type, ...]] = set()
+        """The types of fields that `check` let pass: few, and looking one up takes less time than checking again."""
+        self.counts = self._of(int)
+        self.records = self._of(list)
+        self.maps = self._of(dict)
+
+    def _of(self, kind: type) -> tuple[int, ...]:
+        return tuple(i for i, kinds in enumerate(self.kinds) if kind in kinds)
+
+    def check(self, fields: list[Any]) -> None:
+        """Raise `CodecError` unless there is one value a field, each of a type that belongs there."""
+        name = self.kind.__name__
+        if len(fields) != len(self.kinds):
+            raise CodecError(f"{name} has {len(self.kinds)} fields, the stored one has {len(fields)}")
+        for field, kinds, value in zip(self.kind._fields, self.kinds, fields, strict=True):
+            if value.__class__ not in kinds:
+                raise CodecError(f"{name}.{field}: a {type(value).__name__} is stored where none belongs")
+        self.seen.add(tuple(map(type, fields)))
+
+
+_SHAPES: dict[type[Command], _Shape] = {kind: _Shape(kind) for kind in COMMANDS.values()}
 
 
 def describe() -> dict[str, str]:
