@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, get_args
 
 from eventstore import commands as c
+from eventstore.background import Background
 from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.config import CacheDatabaseConfig
-from eventstore.errors import BacklogFull, Closed, DamagedRecord, Refused, UnknownId
+from eventstore.errors import Closed, DamagedRecord, Refused, UnknownId
 from eventstore.facade import Level
 from eventstore.health import Health
 from eventstore.intake import EPOCH, Intake, check
@@ -38,7 +39,6 @@ from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.persister import Persister, default_logger
 from eventstore.registry import Life
 from eventstore.stats import Stats
-from workers.heartbeat import Heartbeat
 
 A = TypeVar("A", Order, Position, Account)
 K = TypeVar("K", bound=str)
@@ -111,7 +111,6 @@ class RedisCacheDatabase(Intake):
         self._loader = Loader(
             self._persister.reader, self._keys, self._serializer, config.strict_loads, self._note_damage
         )
-        self._heartbeat: Heartbeat | None = None
         try:
             # Money in a currency that this process was not told of has to be read with the right number of decimals.
             self._loader.currencies()
@@ -120,14 +119,10 @@ class RedisCacheDatabase(Intake):
         except BaseException:
             self._persister.discard()
             raise
-        if self.config.heartbeat_interval_s is not None:
-            self._heartbeat = Heartbeat(
-                self.config.heartbeat_interval_s,
-                _Beat(self),
-                name=f"eventstore-heartbeat-{trader_id}",
-            )
-            self._heartbeat.start()
-        weakref.finalize(self, _dropped, self._persister, self._heartbeat).atexit = False
+        self._background = Background(self, self._persister.say)
+        weakref.finalize(self, _dropped, self._persister, self._background).atexit = False
+        if config.heartbeat_interval_s is not None:
+            self._background.every(config.heartbeat_interval_s, f"eventstore-heartbeat-{trader_id}", _beat)
 
     # -- Life --------------------------------------------------------------------------------------------------
 
@@ -147,8 +142,7 @@ class RedisCacheDatabase(Intake):
         timeout_s = self.config.close_timeout_s if timeout_s is None else timeout_s
         deadline = monotonic() + timeout_s
         self._persister.refuse_more()  # which also ends a heartbeat that waits for room
-        if self._heartbeat is not None:
-            self._heartbeat.stop(timeout_s)
+        self._background.stop(timeout_s)
         return self._persister.close(max(deadline - monotonic(), 0.0))
 
     @property
@@ -439,28 +433,14 @@ def _position_id(position: Position) -> PositionId:
     return position.id
 
 
-def _dropped(persister: Persister, heartbeat: Heartbeat | None) -> None:
+def _dropped(persister: Persister, background: Background[RedisCacheDatabase]) -> None:
     """Nobody has the database any more."""
     persister.orphan()
-    if heartbeat is not None:
-        heartbeat.stop(0.0)
+    background.stop(0.0)
 
 
-class _Beat:
-    """Writes a heartbeat, for as long as somebody has the database."""
-
-    def __init__(self, database: RedisCacheDatabase) -> None:
-        self._database = weakref.ref(database)
-
-    def __call__(self) -> None:
-        database = self._database()
-        if database is None:
-            raise ReferenceError("nobody has the database any more")
-        try:
-            database.heartbeat(datetime.now(UTC))
-        except BacklogFull as error:
-            # The next one may get through; a node that trades must not look dead for good.
-            database._persister.say("warning", "a heartbeat was not accepted", error=str(error))
+def _beat(database: RedisCacheDatabase) -> None:
+    database.heartbeat(datetime.now(UTC))
 
 
 def _check_flag(operation: str, name: str, value: object) -> None:

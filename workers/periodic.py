@@ -1,4 +1,4 @@
-"""A periodic sign of life."""
+"""A call that is made again and again."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Callable
 from workers.gate import Gate
 
 
-class Heartbeat:
-    """Calls `beat` every `interval_s` seconds from a thread of its own, the first time at once.
+class Periodic:
+    """Makes `call` every `interval_s` seconds from a thread of its own, the first time at once.
 
-    It ends when `beat` raises: what it beats for is gone. `stop` waits for that.
+    The interval is from the end of one call to the beginning of the next. It ends when `call` raises: what it was for
+    is gone. `stop` waits for a call that is under way.
     """
 
-    def __init__(self, interval_s: float, beat: Callable[[], object], name: str) -> None:
+    def __init__(self, interval_s: float, call: Callable[[], object], name: str) -> None:
         self._interval_s = interval_s
-        self._beat = beat
+        self._call = call
         self._stopping = False
         self._nap = Gate()
         self.error: Exception | None = None
@@ -36,10 +37,11 @@ class Heartbeat:
 
     def _run(self) -> None:
         try:
-            self._beat()
+            self._call()
             while not self._stopping:
                 self._nap.wait(self._interval_s)
                 if not self._stopping:
-                    self._beat()
+                    self._call()
         except Exception as error:  # noqa: BLE001 - whatever it is, its owner asks for it
-            self.error = error
+            # Without its frames, which would keep alive what was called.
+            self.error = error.with_traceback(None)
