@@ -10,7 +10,8 @@ class Keys:
 
     The text behind the tag is fixed, but for three families: ``order:<id>``, ``position:<id>`` and ``account:<id>``,
     one hash an aggregate. An id that begins a second life gets a new hash; the earlier ones are kept as
-    ``<key>{<n>}``, `n` counting from 1 (no id holds a brace), and ``lives`` says how many there are.
+    ``<key>{<n>}``, `n` counting from 1 (no id holds a brace), and ``lives`` says how many there were;
+    ``lives_purged``, how many of those are gone.
     """
 
     def __init__(self, trader_id: TraderId) -> None:
@@ -42,11 +43,12 @@ class Keys:
         self.positions = f"{ns}:positions"
         self.positions_open = f"{ns}:positions_open"
         self.positions_closed = f"{ns}:positions_closed"
-        # Index hashes, and how many earlier lives an aggregate has.
+        # Index hashes; how many earlier lives an aggregate has, and how many of those, the earliest, are purged.
         self.index_order_position = f"{ns}:index_order_position"
         self.index_order_client = f"{ns}:index_order_client"
         self.index_venue_order_id = f"{ns}:index_venue_order_id"
         self.lives = f"{ns}:lives"
+        self.lives_purged = f"{ns}:lives_purged"
 
     def order(self, order_id: str) -> str:
         """The hash of an order: event version → record."""
@@ -64,3 +66,8 @@ class Keys:
         """The views whose names hold no id."""
         others = {self.namespace, self.prefix, self.log, self.archived, self.writer, self.schema}
         return [name for name in vars(self).values() if name not in others]
+
+    def is_view(self, name: str) -> bool:
+        """Whether `name` is that of a view, of an aggregate that is known or not."""
+        families = (self.order(""), self.position(""), self.account(""))
+        return name.startswith(families) or name in self.fixed_views()

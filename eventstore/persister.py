@@ -370,20 +370,21 @@ class Persister:
         """Return what `read` reads, once everything accepted before the call is applied, and while it stays so.
 
         The server may have been set back or emptied while it was idle, or be while it is read: then the writer is told,
-        and it is read again when what was lost is there again. `at_one_moment`: nothing more is applied meanwhile, so
-        that what takes several round trips is of one moment. Raises as `sync`.
+        and it is read again when what was lost is there again. It is also read again if the views were rebuilt
+        meanwhile. `at_one_moment`: nothing more is applied meanwhile, so that what takes several round trips is of one
+        moment. Raises as `sync`.
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            position = self._settle(deadline)
-            set_back = self._set_back
+            position, rebuilt = self._settle(deadline)
+            before = (self._set_back, None, rebuilt)
             try:
                 found, whole = self._read_held(read, deadline) if at_one_moment else (read(), True)
             except DamagedRecord:
-                if set_back == self._set_back and self._missing(position) is None:
+                if before == (self._set_back, *self._missing(position)):
                     raise
             else:
-                if whole and set_back == self._set_back and self._missing(position) is None:
+                if whole and before == (self._set_back, *self._missing(position)):
                     return found
             if time.monotonic() >= deadline:
                 raise self._too_late(timeout_s, "applied")
@@ -400,31 +401,31 @@ class Persister:
             # A signal handler that waits for the writer breaks the hold of its own thread.
             return read(), not hold.broken
 
-    def _settle(self, deadline: float) -> int:
-        """As `sync`, and see that the server has it; return the position."""
+    def _settle(self, deadline: float) -> tuple[int, bytes]:
+        """As `sync`, and see that the server has it; return the position, and which rebuild wrote the views last."""
         timeout_s = max(deadline - time.monotonic(), 0.0)
         while True:
             position = self.sync(max(deadline - time.monotonic(), 0.0))
-            missing = self._missing(position)
+            missing, rebuilt = self._missing(position)
             if missing is None:
-                return position
+                return position, rebuilt
             self._writer.doubt(Regressed(Retryable(f"read {self.keys.log}: it {missing}, {position} was confirmed")))
             if time.monotonic() >= deadline:
                 raise self._too_late(timeout_s, "applied")
             time.sleep(DOUBT_S)
 
-    def _missing(self, position: int) -> str | None:
-        """Say where the log ends if it lost `position`; None if it has it.
+    def _missing(self, position: int) -> tuple[str | None, bytes]:
+        """Say where the log ends if it lost `position`, None if it has it; and which rebuild wrote the views last.
 
         If somebody took over, what is there is whole: that this writer is out, its next batch will say.
         """
         fence = self.reader.fence()
         if fence is None:
-            return "is gone"
+            return "is gone", b""
         mine = fence.epoch == self.epoch and instance_of(fence.owner) == self._instance
         if (mine and fence.position >= position) or (not mine and fence.epoch >= self.epoch):
-            return None
-        return f"ends at position {fence.position} of epoch {fence.epoch}"
+            return None, fence.rebuilt
+        return f"ends at position {fence.position} of epoch {fence.epoch}", fence.rebuilt
 
     def _check_wait(self, level: Level) -> None:
         if self._pid != os.getpid():

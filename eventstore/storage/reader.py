@@ -19,7 +19,7 @@ PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """The state of the log: the last position and who may write."""
+    """The state of the log: the last position and who may write; and which rebuild wrote the views last."""
 
     epoch: int
     position: int
@@ -27,6 +27,7 @@ class Fence:
     last_id: str
     owner: str
     claimed_ms: int
+    rebuilt: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Reader:
         self._client = client
         self._keys = keys
         # As it comes: the driver's own form of it, a dict an entry, takes as long as reading it does.
-        client.set_response_callback("XRANGE", _as_it_is)
+        for command in ("XRANGE", "XREVRANGE", "XREAD"):
+            client.set_response_callback(command, _as_it_is)
 
     def fence(self) -> Fence | None:
         """Return the fence, or None where this trader has no log."""
@@ -61,6 +63,7 @@ class Reader:
                 last_id=fields[b"id"].decode(),
                 owner=fields[b"owner"].decode(),
                 claimed_ms=int(fields[b"claimed_ms"] or 0),
+                rebuilt=fields.get(b"rebuilt", b""),
             )
         except (KeyError, ValueError) as error:
             raise DamagedRecord(self._keys.writer, "", f"not a fence: {error}") from error
@@ -142,6 +145,27 @@ class Reader:
                 return
             low = b"(" + rows[-1][0]
 
+    def back(self, count: int = 1000) -> Iterator[LogEntry]:
+        """Yield the entries of the log from the last one to the first, `count` to a round trip, as `log` does."""
+        high = b"+"
+        while True:
+            with translated(f"read {self._keys.log} back from {high.decode()}"):
+                rows = cast(list[Any], self._client.xrevrange(self._keys.log, max=high, min="-", count=count))
+            for entry_id, fields in rows:
+                yield _entry(entry_id, fields)
+            if len(rows) < count:
+                return
+            high = b"(" + rows[-1][0]
+
+    def behind(self, last_id: str, wait_s: float, count: int = 1000) -> list[LogEntry]:
+        """Return up to `count` entries behind the one with id `last_id`; waits up to `wait_s` seconds for the first."""
+        with translated(f"wait for {self._keys.log} behind {last_id}"):
+            found = cast(
+                "list[Any] | None",
+                self._client.xread({self._keys.log: last_id}, count=count, block=max(1, int(wait_s * 1000))),
+            )
+        return [_entry(entry_id, fields) for _, rows in found or () for entry_id, fields in rows]
+
     def first(self) -> LogEntry | None:
         """Return the first entry of the log, or None if it has none."""
         return next(self.log(count=1), None)
@@ -150,10 +174,7 @@ class Reader:
         """Return the last entry of the log, or None if it has none."""
         with translated(f"read the end of {self._keys.log}"):
             rows = cast(list[Any], self._client.xrevrange(self._keys.log, count=1))
-        if not rows:
-            return None
-        entry_id, fields = rows[0]
-        return _entry(entry_id, [part for field in (fields or {}).items() for part in field])
+        return _entry(*rows[0]) if rows else None
 
     def archived(self) -> Archived | None:
         """Return how far the log was archived, or None if it never was."""

@@ -107,7 +107,7 @@ def check_log(client: Redis, keys: Keys) -> list[Line]:
     """
     log = read_log(client, keys)
     fence = read_fence(client, keys)
-    assert fence.keys() - {"probed"} == {"epoch", "position", "chain", "id", "owner", "claimed_ms"}
+    assert fence.keys() - {"probed", "rebuilt"} == {"epoch", "position", "chain", "id", "owner", "claimed_ms"}
     start, head = 0, GENESIS
     if log and isinstance(log[0].command, commands.Flushed):
         start, head = log[0].command.position, log[0].command.chain
