@@ -148,3 +148,15 @@ class LogGap(AuditError):
 
 class ArchiveError(AuditError):
     """An archive can not be used, is damaged, or is not of this log."""
+
+
+class ArchiveDamaged(ArchiveError):
+    """A file of an archive is not as it was sealed. Carries the `path` and the `offset`, in bytes."""
+
+    def __init__(self, path: Path, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{path}: offset {offset}: {reason}. Nothing was changed; bring the file back from a copy of the archive"
+        )
+        self.path = path
+        self.offset = offset
+        self.reason = reason

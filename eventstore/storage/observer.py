@@ -17,6 +17,7 @@ from eventstore.storage.data_directory import is_data_directory
 from eventstore.storage.embedded import EmbeddedServer
 from eventstore.storage.faults import translated
 from eventstore.storage.reader import Reader
+from eventstore.storage.trimmer import Trimmer
 
 _LAUNCH_TIMEOUT_S = 60.0  # an embedded server that was stopped loads all of its log first
 _REPLY_TIMEOUT_S = 10.0  # measuring a long log takes the server a while
@@ -26,7 +27,7 @@ _FENCE_HEAD, _FENCE_TAIL = b"{trader-", b"}:writer"
 
 
 class Observer:
-    """Reads of a server that holds the logs of any traders. Never claims a log and never writes. Made by `observe`.
+    """Reads of a server that holds the logs of any traders. Never claims a log. Made by `observe`.
 
     Attributes
     ----------
@@ -55,6 +56,10 @@ class Observer:
     def reader(self, trader_id: TraderId) -> Reader:
         """Return what reads the keys of one trader."""
         return Reader(self._client, Keys(trader_id))
+
+    def trimmer(self, trader_id: TraderId) -> Trimmer:
+        """Return what removes from the log of one trader what was archived."""
+        return Trimmer(self._client, Keys(trader_id))
 
 
 @contextmanager

@@ -1,0 +1,106 @@
+"""Whether a segment is what its manifest says, and its entries what the chain says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from eventstore.audit.archive.manifest import Segment
+from eventstore.audit.archive.segment import SegmentReader
+from eventstore.chain import LogEntry, link, next_head
+from eventstore.errors import ArchiveDamaged, ArchiveError
+from eventstore.model.identifiers import TraderId
+
+
+class Problem(NamedTuple):
+    """Something in a file of an archive that is not as it was sealed."""
+
+    path: Path
+    offset: int | None
+    """Where in the file, in bytes; None if that is not known."""
+    position: int | None
+    """Which entry of the log; None if it is about the file."""
+    reason: str
+
+    def __str__(self) -> str:
+        place = "" if self.offset is None else f" offset {self.offset}:"
+        entry = "" if self.position is None else f" position {self.position}:"
+        return f"{self.path}:{place}{entry} {self.reason}"
+
+
+def check(path: Path, segment: Segment, trader_id: TraderId) -> Iterator[Problem]:
+    """Yield what is wrong with the file of `segment`. Reads all of it, a block at a time."""
+    try:
+        with SegmentReader(path) as reader:
+            yield from _check_file(reader, segment, trader_id)
+            yield from _check_entries(reader, segment)
+    except ArchiveDamaged as error:
+        yield Problem(path, error.offset, None, error.reason)
+    except ArchiveError as error:
+        yield Problem(path, None, None, str(error))
+
+
+def _check_file(reader: SegmentReader, segment: Segment, trader_id: TraderId) -> Iterator[Problem]:
+    def wrong(reason: str) -> Problem:
+        return Problem(reader.path, None, None, reason)
+
+    said, digest = reader.digest, reader.digests()
+    if said != digest[0]:
+        yield wrong("its content does not fit the digest at its end: it was changed")
+    if digest[1] != segment.digest:
+        yield wrong(f"its digest is {digest[1]}, and the manifest says {segment.digest}")
+    for what, found, expected in (
+        ("bytes", reader.size, segment.size),
+        ("trader", reader.trader_id, trader_id),
+        ("position before", reader.before.position, segment.before.position),
+        ("chain head before", reader.before.chain.hex(), segment.chain_before.hex()),
+        ("entries", reader.entry_count, segment.entries),
+        ("last position", reader.after.position, segment.last),
+        ("chain head behind", reader.after.chain.hex(), segment.chain_after.hex()),
+    ):
+        if found != expected:
+            yield wrong(f"{what}: it says {found}, and the manifest {expected}")
+
+
+def _check_entries(reader: SegmentReader, segment: Segment) -> Iterator[Problem]:
+    head, links = segment.chain_before, list[bytes]()
+    expected, ms, count = segment.first, 0, 0
+    ids: list[str] = []
+    for block in reader.blocks:
+        try:
+            entries = reader.block(block)
+        except ArchiveDamaged as error:
+            yield Problem(reader.path, error.offset, expected, error.reason)
+            return  # what comes behind can not be compared with anything
+        if not entries or (entries[0].position, entries[0].accepted_ms) != (block.first, block.first_ms):
+            yield Problem(reader.path, block.offset, block.first, "the block does not begin as the index says")
+        for entry in entries:
+            if entry.position != expected:
+                yield Problem(reader.path, block.offset, expected, f"position {entry.position} stands where it belongs")
+            if entry.accepted_ms < ms:
+                yield Problem(reader.path, block.offset, entry.position, "it was accepted before the one before it")
+            links.append(link(entry.entry_id.encode(), entry.payload))
+            if entry.chain is not None:
+                head = next_head(head, links)
+                links.clear()
+                if entry.chain != head:
+                    yield _broken(reader, block.offset, entry, head)
+                    head = entry.chain
+            expected, ms = entry.position + 1, entry.accepted_ms
+        count += len(entries)
+        if entries:
+            ids = [ids[0] if ids else entries[0].entry_id, entries[-1].entry_id]
+    if links or head != segment.chain_after:
+        yield Problem(reader.path, None, expected - 1, "it does not end with the batch that the manifest says")
+    if count != segment.entries or ids != [segment.first_id, segment.last_id]:
+        yield Problem(
+            reader.path, None, None, f"it has {count} entries, {' to '.join(ids)}, which are not those of the manifest"
+        )
+
+
+def _broken(reader: SegmentReader, offset: int, entry: LogEntry, head: bytes) -> Problem:
+    said = b"" if entry.chain is None else entry.chain
+    return Problem(
+        reader.path, offset, entry.position, f"the chain head there is {said.hex()}, and should be {head.hex()}"
+    )
