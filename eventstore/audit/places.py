@@ -37,16 +37,17 @@ def open_log(place: str | Path, trader_id: TraderId | None = None, archive: str 
         As `eventstore.storage.observer.observe`.
     """
     if "://" not in str(place) and is_archive(place):
-        trader_id = trader_id if trader_id is not None else _only(archives(place), place)
+        trader_id = trader_id if trader_id is not None else only(archives(place), place)
         yield Log(trader_id, None, Archive.open(place, trader_id))
         return
     with observe(place) as observer:
-        trader_id = trader_id if trader_id is not None else _only(observer.traders(), observer.url)
+        trader_id = trader_id if trader_id is not None else only(observer.traders(), observer.url)
         archived = None if archive is None else Archive.open(archive, trader_id)
         yield Log(trader_id, observer.reader(trader_id), archived)
 
 
-def _only(traders: list[TraderId], place: str | Path) -> TraderId:
+def only(traders: list[TraderId], place: str | Path) -> TraderId:
+    """Return the one trader who has a log at `place`. Raises `AuditError` if there are several, or none."""
     if len(traders) != 1:
         names = f" ({', '.join(traders)})" if traders else ""
         raise AuditError(f"{place} has logs of {len(traders)} traders{names}; name one")

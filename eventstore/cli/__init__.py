@@ -8,7 +8,7 @@ import sys
 import structlog
 import typer
 
-from eventstore.cli import compare, demo, ingest, journal, status
+from eventstore.cli import archive, compare, demo, ingest, journal, status
 from eventstore.errors import EventStoreError
 from eventstore.model.errors import ModelError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(ingest.ingest)
 app.command()(status.status)
+app.command()(archive.archive)
 app.add_typer(journal.app)
 app.command(hidden=True)(compare.compare)
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from eventstore.audit.archive import manifest
 from eventstore.audit.archive.check import check
-from eventstore.audit.archive.directory import Lock, own_directory
+from eventstore.audit.archive.directory import Lock, own_directory, trader_directory
 from eventstore.audit.archive.manifest import UNFINISHED, Manifest, Segment, is_segment_name, segment_name
 from eventstore.audit.archive.retention import Criterion, Cut
 from eventstore.audit.archive.segment import SegmentWriter
@@ -123,7 +123,7 @@ class Archiver:
 
     def look(self, criterion: Criterion, ceiling: int | None = None) -> Outcome:
         """Return what `run` would do. Nothing is written. Raises as `run`."""
-        home = own_directory(self._directory, self._trader_id)
+        home = trader_directory(self._directory, self._trader_id)
         with _naming(home):
             found = self._found(home)
             self._resumable(found)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from eventstore.audit.archive import manifest
 from eventstore.errors import ArchiveError
 from eventstore.model.identifiers import TraderId
+from eventstore.storage.data_directory import is_data_directory
 
 LOCK: Final = "archive.lock"
 _NAME_MAX: Final = 200
@@ -51,6 +52,8 @@ def _manifests(directory: str | Path) -> list[Path]:
 def own_directory(directory: str | Path, trader_id: TraderId) -> Path:
     """Make the directory of `trader_id`, or check that it is ours alone. Raises `ArchiveError`."""
     home = trader_directory(os.path.realpath(directory), trader_id)
+    if is_data_directory(directory):
+        raise ArchiveError(f"{directory} has the data of an embedded server; name another directory for the archive")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = home.lstat()
