@@ -90,12 +90,11 @@ class Log:
             archived = self.stream.archived()
             at = max(at, archived.position if archived is not None else 0)
         for entry in self.stream.log(at, _PAGE, since_ms):
-            if entry.position > at + 1 and self.archive is not None and since_ms is None:
-                self.archive.refresh()  # it was archived while this was reading
-                for moved in self.archive.entries(at, entry.position - 1):
-                    if until is not None and moved.position > until:
-                        return
-                    yield moved
+            if entry.position > at + 1 and self.archive is not None:
+                # It was archived while this was reading; or is before `since_ms`, and then the archive has none of it.
+                self.archive.refresh()
+                last = entry.position - 1
+                yield from self.archive.entries(at, last if until is None else min(last, until), since_ms)
             if until is not None and entry.position > until:
                 return
             yield entry
