@@ -8,7 +8,7 @@ import sys
 import structlog
 import typer
 
-from eventstore.cli import archive, compare, demo, ingest, journal, status
+from eventstore.cli import archive, compare, demo, explain, ingest, journal, log, status, tail
 from eventstore.errors import EventStoreError
 from eventstore.model.errors import ModelError
 
@@ -24,6 +24,9 @@ app.command()(demo.demo)
 app.command()(ingest.ingest)
 app.command()(status.status)
 app.command()(archive.archive)
+app.command()(log.log)
+app.command()(tail.tail)
+app.command()(explain.explain)
 app.add_typer(journal.app)
 app.command(hidden=True)(compare.compare)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Self
 
 import typer
 from rich.progress import (
@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from eventstore.audit import Log, open_log
+from eventstore.audit import Log, Moment, open_log
 from eventstore.cli.output import console, naming
 from eventstore.model.identifiers import TraderId
 
@@ -45,13 +45,6 @@ def audited(place: str, trader: str | None, archive: Path | None) -> Iterator[Lo
     """Open the log that the options of a verb name. Raises as `open_log`; errors of a server say which it was."""
     with naming(place), open_log(place, None if trader is None else TraderId(trader), archive) as log:
         yield log
-
-
-class Moment(NamedTuple):
-    """A place in a log: a position, or a time in UNIX nanoseconds."""
-
-    position: int | None
-    time_ns: int | None
 
 
 def moment(text: str) -> Moment:
