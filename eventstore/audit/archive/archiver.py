@@ -18,7 +18,7 @@ from eventstore.audit.archive.retention import Criterion, Cut
 from eventstore.audit.archive.segment import SegmentWriter
 from eventstore.audit.log import flush_in
 from eventstore.chain import BEGIN, Head, LogEntry, link, next_head
-from eventstore.errors import ArchiveError
+from eventstore.errors import ArchiveError, Diverged
 from eventstore.journal.files import sync_directory
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
@@ -302,9 +302,15 @@ class Archiver:
         end = found.end
         trimmed = 0
         self._step("trim")
-        for count in self._trimmer.trim(Archived(end.position, end.chain, found.last_id)):
-            trimmed += count
-            self._step("trim")
+        try:
+            for count in self._trimmer.trim(Archived(end.position, end.chain, found.last_id)):
+                trimmed += count
+                self._step("trim")
+        except Diverged:
+            first = self._stream.first()
+            if first is None or first.position <= end.position:
+                raise
+            # A flush has deleted it meanwhile.
         return trimmed
 
 
