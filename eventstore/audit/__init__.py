@@ -8,6 +8,7 @@ from eventstore.audit.log import Log
 from eventstore.audit.places import open_log
 from eventstore.audit.plain import iso_ms, iso_ns, plain, plain_command
 from eventstore.audit.reading import follow, last, read
+from eventstore.audit.rebuild import Rebuilt, rebuild
 from eventstore.audit.replay import Fold, state_at
 from eventstore.audit.state import State
 from eventstore.audit.subjects import Subject, find_subjects
@@ -21,6 +22,7 @@ __all__ = [
     "Link",
     "Log",
     "Moment",
+    "Rebuilt",
     "State",
     "Step",
     "Subject",
@@ -36,5 +38,6 @@ __all__ = [
     "plain",
     "plain_command",
     "read",
+    "rebuild",
     "state_at",
 ]

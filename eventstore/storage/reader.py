@@ -49,6 +49,11 @@ class Reader:
         for command in ("XRANGE", "XREVRANGE", "XREAD"):
             client.set_response_callback(command, _as_it_is)
 
+    @property
+    def client(self) -> redis.Redis:
+        """What it reads through."""
+        return self._client
+
     def fence(self) -> Fence | None:
         """Return the fence, or None where this trader has no log."""
         with translated("read the fence"):
