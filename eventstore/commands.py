@@ -96,6 +96,17 @@ class DeleteAccountEvent(NamedTuple):
     event_id: str
 
 
+class PurgeAccountEvents(NamedTuple):
+    """The events of an account with versions under `below` were purged, if it was in that life and has later ones.
+
+    `lives` says, here and below, how many earlier lives the id had when it was looked at.
+    """
+
+    account_id: str
+    lives: int
+    below: int
+
+
 class AddOrder(NamedTuple):
     """An order and its events; `version` is that of the first. Version 0 begins a new life of the id.
 
@@ -129,6 +140,14 @@ class DeleteOrder(NamedTuple):
     order_id: str
 
 
+class PurgeOrder(NamedTuple):
+    """A closed order was purged, if it was still closed, in that life, with `version` as that of its next event."""
+
+    order_id: str
+    lives: int
+    version: int
+
+
 class WritePosition(NamedTuple):
     """New fills of a position. With a `basis` they begin a new cycle, and the instrument facts it rests on are that."""
 
@@ -143,6 +162,22 @@ class DeletePosition(NamedTuple):
     """A position was deleted from the views, its earlier cycles too."""
 
     position_id: str
+
+
+class PurgePosition(NamedTuple):
+    """A closed position was purged, earlier cycles too, if it was still closed, in that cycle and at that version."""
+
+    position_id: str
+    lives: int
+    version: int
+
+
+class PurgePositionCycles(NamedTuple):
+    """The earlier cycles of a position up to that number were purged, if it was still in that cycle."""
+
+    position_id: str
+    lives: int
+    upto: int
 
 
 class SnapshotOrder(NamedTuple):
@@ -213,11 +248,15 @@ Command = (
     | AddSynthetic
     | WriteAccount
     | DeleteAccountEvent
+    | PurgeAccountEvents
     | AddOrder
     | UpdateOrder
     | DeleteOrder
+    | PurgeOrder
     | WritePosition
     | DeletePosition
+    | PurgePosition
+    | PurgePositionCycles
     | SnapshotOrder
     | SnapshotPosition
     | IndexOrderPosition
@@ -241,13 +280,17 @@ COMMANDS: dict[int, type[Command]] = {
     13: AddSynthetic,
     20: WriteAccount,
     21: DeleteAccountEvent,
+    22: PurgeAccountEvents,
     30: AddOrder,
     31: UpdateOrder,
     32: DeleteOrder,
     33: SnapshotOrder,
+    34: PurgeOrder,
     40: WritePosition,
     41: DeletePosition,
     42: SnapshotPosition,
+    43: PurgePosition,
+    44: PurgePositionCycles,
     50: IndexOrderPosition,
     51: IndexVenueOrderId,
     60: UpdateActor,

@@ -211,11 +211,12 @@ class Loader:
         return self._many(ids, k.position, position_from, k.positions)
 
     def position_cycles(self, position_id: PositionId) -> list[Position]:
-        """Return the earlier cycles of a position, oldest first."""
+        """Return the earlier cycles of a position that are not purged, oldest first."""
         key = self._keys.position(position_id)
         count = self.number(self._keys.lives, key) or 0
+        purged = self.number(self._keys.lives_purged, key) or 0
         cycles = []
-        for name, fields in self._reader.hashes(f"{key}{{{n}}}" for n in range(1, count + 1)):
+        for name, fields in self._reader.hashes(f"{key}{{{n}}}" for n in range(purged + 1, count + 1)):
             folded = self._fold(name, fields, position_from)
             if folded is not None:
                 cycles.append(folded[0])

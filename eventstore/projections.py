@@ -6,8 +6,8 @@ another: both get the same calls, so folding the log in memory gives what the vi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from eventstore import commands as c
 from eventstore.keys import Keys
@@ -16,6 +16,13 @@ from eventstore.model.enums import OrderStatus
 AMENDED = "amended"
 POSITION = "position"
 BASIS = "basis"
+
+
+class At(NamedTuple):
+    """A place in the history of an aggregate: how many earlier lives it has, and the version of its next event."""
+
+    lives: int
+    version: int
 
 
 class Target(Protocol):
@@ -36,8 +43,22 @@ class Target(Protocol):
     def retire(self, key: str, lives: str) -> None:
         """If the hash `key` exists, keep it as ``key{n}``, and count `n` up in the hash `lives` under `key`."""
 
-    def drop(self, key: str, lives: str) -> None:
-        """Delete the hash `key` and every earlier life of it."""
+    def drop(self, key: str, lives: str, purged: str) -> None:
+        """Delete the hash `key` and every earlier life of it, and what the hashes `lives` and `purged` have on it."""
+
+    def purge(
+        self, key: str, lives: str, purged: str, at: At, member: str, sets: Sequence[str], hashes: Sequence[str]
+    ) -> None:
+        """If `member` is in the first of `sets`, and the hash `key` is still `at` that place: delete all of it.
+
+        That is: drop `key`, remove `member` from the `sets`, and delete the field of that name in the `hashes`.
+        """
+
+    def forget(self, key: str, lives: str, purged: str, count: int, upto: int) -> None:
+        """If `key` has exactly `count` earlier lives: delete the first ones up to `upto`, and note that in `purged`."""
+
+    def trim(self, key: str, lives: str, count: int, below: int) -> None:
+        """If `key` has exactly `count` earlier lives, and an event from version `below` on: delete those before."""
 
     def wipe(self) -> None:
         """Delete every view and the log."""
@@ -109,6 +130,10 @@ def _delete_account_event(keys: Keys, command: c.DeleteAccountEvent, target: Tar
     target.hdel(keys.account(command.account_id), str(command.version))
 
 
+def _purge_account_events(keys: Keys, command: c.PurgeAccountEvents, target: Target) -> None:
+    target.trim(keys.account(command.account_id), keys.lives, command.lives, command.below)
+
+
 def _membership(keys: Keys, order_id: str, status: int, emulated: bool, target: Target) -> None:
     # The rules of `Order.is_closed`, `is_open`, `is_inflight` and `is_emulated`: what the node emulates is not open.
     (target.sadd if status in CLOSED else target.srem)(keys.orders_closed, order_id)
@@ -145,18 +170,28 @@ def _update_order(keys: Keys, command: c.UpdateOrder, target: Target) -> None:
     _membership(keys, order_id, command.status, command.emulated, target)
 
 
+def _sets_of_orders(keys: Keys) -> tuple[str, ...]:
+    # The closed ones first: what is purged has to be in there.
+    return keys.orders_closed, keys.orders, keys.orders_open, keys.orders_inflight, keys.orders_emulated
+
+
+def _hashes_of_orders(keys: Keys) -> tuple[str, ...]:
+    return keys.index_order_position, keys.index_order_client, keys.index_venue_order_id, keys.order_snapshots
+
+
 def _delete_order(keys: Keys, command: c.DeleteOrder, target: Target) -> None:
     order_id = command.order_id
-    target.drop(keys.order(order_id), keys.lives)
-    for members in (keys.orders, keys.orders_open, keys.orders_closed, keys.orders_inflight, keys.orders_emulated):
+    target.drop(keys.order(order_id), keys.lives, keys.lives_purged)
+    for members in _sets_of_orders(keys):
         target.srem(members, order_id)
-    for index in (
-        keys.index_order_position,
-        keys.index_order_client,
-        keys.index_venue_order_id,
-        keys.order_snapshots,
-    ):
+    for index in _hashes_of_orders(keys):
         target.hdel(index, order_id)
+
+
+def _purge_order(keys: Keys, command: c.PurgeOrder, target: Target) -> None:
+    order_id, at = command.order_id, At(command.lives, command.version)
+    names = keys.order(order_id), keys.lives, keys.lives_purged
+    target.purge(*names, at, order_id, _sets_of_orders(keys), _hashes_of_orders(keys))
 
 
 def _write_position(keys: Keys, command: c.WritePosition, target: Target) -> None:
@@ -171,11 +206,26 @@ def _write_position(keys: Keys, command: c.WritePosition, target: Target) -> Non
     (target.srem if command.is_open else target.sadd)(keys.positions_closed, position_id)
 
 
+def _sets_of_positions(keys: Keys) -> tuple[str, ...]:
+    return keys.positions_closed, keys.positions, keys.positions_open
+
+
 def _delete_position(keys: Keys, command: c.DeletePosition, target: Target) -> None:
-    target.drop(keys.position(command.position_id), keys.lives)
-    for members in (keys.positions, keys.positions_open, keys.positions_closed):
+    target.drop(keys.position(command.position_id), keys.lives, keys.lives_purged)
+    for members in _sets_of_positions(keys):
         target.srem(members, command.position_id)
     target.hdel(keys.position_snapshots, command.position_id)
+
+
+def _purge_position(keys: Keys, command: c.PurgePosition, target: Target) -> None:
+    position_id, at = command.position_id, At(command.lives, command.version)
+    names = keys.position(position_id), keys.lives, keys.lives_purged
+    target.purge(*names, at, position_id, _sets_of_positions(keys), (keys.position_snapshots,))
+
+
+def _purge_position_cycles(keys: Keys, command: c.PurgePositionCycles, target: Target) -> None:
+    key = keys.position(command.position_id)
+    target.forget(key, keys.lives, keys.lives_purged, command.lives, command.upto)
 
 
 def _snapshot_order(keys: Keys, command: c.SnapshotOrder, target: Target) -> None:
@@ -226,12 +276,16 @@ _PROJECTIONS: dict[type[c.Command], Callable[[Keys, Any, Target], None]] = {
     c.AddSynthetic: _add_synthetic,
     c.WriteAccount: _write_account,
     c.DeleteAccountEvent: _delete_account_event,
+    c.PurgeAccountEvents: _purge_account_events,
     c.AddOrder: _add_order,
     c.UpdateOrder: _update_order,
     c.DeleteOrder: _delete_order,
+    c.PurgeOrder: _purge_order,
     c.SnapshotOrder: _snapshot_order,
     c.WritePosition: _write_position,
     c.DeletePosition: _delete_position,
+    c.PurgePosition: _purge_position,
+    c.PurgePositionCycles: _purge_position_cycles,
     c.SnapshotPosition: _snapshot_position,
     c.IndexOrderPosition: _index_order_position,
     c.IndexVenueOrderId: _index_venue_order_id,
@@ -272,19 +326,46 @@ class MemoryViews:
     def retire(self, key: str, lives: str) -> None:
         fields = self.hashes.pop(key, None)
         if fields is not None:
-            n = self._lives(key, lives) + 1
+            n = self._number(lives, key) + 1
             self.hashes[f"{key}{{{n}}}"] = fields
             self.hset(lives, key, str(n))
 
-    def drop(self, key: str, lives: str) -> None:
-        for n in range(1, self._lives(key, lives) + 1):
+    def drop(self, key: str, lives: str, purged: str) -> None:
+        for n in range(1, self._number(lives, key) + 1):
             self.hashes.pop(f"{key}{{{n}}}", None)
         self.hashes.pop(key, None)
         self.hdel(lives, key)
+        self.hdel(purged, key)
+
+    def purge(
+        self, key: str, lives: str, purged: str, at: At, member: str, sets: Sequence[str], hashes: Sequence[str]
+    ) -> None:
+        events = self.hashes.get(key, {})
+        there = self._number(lives, key) == at.lives and str(at.version - 1) in events and str(at.version) not in events
+        if there and member in self.sets.get(sets[0], ()):
+            self.drop(key, lives, purged)
+            for name in sets:
+                self.srem(name, member)
+            for name in hashes:
+                self.hdel(name, member)
+
+    def forget(self, key: str, lives: str, purged: str, count: int, upto: int) -> None:
+        gone = self._number(purged, key)
+        if self._number(lives, key) == count and gone < upto <= count:
+            for n in range(gone + 1, upto + 1):
+                self.hashes.pop(f"{key}{{{n}}}", None)
+            self.hset(purged, key, str(upto))
+
+    def trim(self, key: str, lives: str, count: int, below: int) -> None:
+        versions = [int(field) for field in self.hashes.get(key, {})]
+        if self._number(lives, key) == count and any(version >= below for version in versions):
+            for version in versions:
+                if version < below:
+                    self.hdel(key, str(version))
 
     def wipe(self) -> None:
         self.hashes.clear()
         self.sets.clear()
 
-    def _lives(self, key: str, lives: str) -> int:
-        return int(self.hashes.get(lives, {}).get(key, b"0"))
+    def _number(self, key: str, field: str) -> int:
+        return int(self.hashes.get(key, {}).get(field, b"0"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from eventstore.storage.appender import ARGUMENTS_MAX, Appender, claim
 from eventstore.storage.connect import connect
 from tests.support import specimens
 from tests.support.effort import effort
-from tests.support.histories import histories
+from tests.support.histories import brief_histories, histories
 from tests.support.logs import check_log, dump, views_of
 from tests.support.orders import order_after
 from tests.support.redis_server import RedisServer
@@ -93,6 +94,42 @@ def test_the_views_are_the_fold_of_the_log_however_it_was_cut_into_batches(
         assert [(name, data[b"e"]) for name, data in client.xrange(KEYS.log)] == [
             (name, data[b"e"]) for name, data in entries
         ]
+
+
+@effort(60)
+@given(brief_histories(), st.sets(st.integers(0, 39)))
+def test_what_is_purged_is_what_the_fold_purges_wherever_it_stands_in_its_batch(
+    redis_server: RedisServer, client: Redis, commands: list[c.Command], at: set[int]
+) -> None:
+    """Behind and before what adds, closes, begins anew and deletes the same thing, in the same batch or in another."""
+    wanted = folded(commands)
+    assert write(redis_server, client, [commands]) == wanted
+    assert write(redis_server, client, cut(commands, at)) == wanted
+
+
+@effort(80)
+@given(brief_histories())
+def test_nothing_that_is_open_is_ever_purged(commands: list[c.Command]) -> None:
+    """Whatever a purge says: what it takes away was closed, and had come exactly as far as it says."""
+    views = MemoryViews()
+    for command in commands:
+        before = deepcopy(views)
+        project(KEYS, command, views)
+        match command:
+            case c.PurgeOrder(order_id, lives, version):
+                key, closed, snapshots = KEYS.order(order_id), KEYS.orders_closed, KEYS.order_snapshots
+            case c.PurgePosition(order_id, lives, version):
+                key, closed, snapshots = KEYS.position(order_id), KEYS.positions_closed, KEYS.position_snapshots
+            case _:
+                continue
+        if (before.hashes, before.sets) == (views.hashes, views.sets):
+            continue
+        assert order_id in before.sets[closed]
+        assert int(before.hashes.get(KEYS.lives, {}).get(key, b"0")) == lives
+        assert max(int(field) for field in before.hashes[key] if field.isdigit()) + 1 == version
+        assert not [name for name in views.hashes if name.partition("{trader-TRADER-001}")[2].startswith(key)]
+        assert order_id not in views.hashes.get(snapshots, {})
+        assert order_id not in views.sets.get(closed, ())
 
 
 @effort(25)
@@ -235,6 +272,10 @@ def test_what_each_command_leaves_in_the_views() -> None:
         c.AddSynthetic("S-1", b"synthetic"),
         c.WriteAccount("A-1", 0, [b"first", b"second"]),
         c.DeleteAccountEvent("A-1", 0, "id"),
+        c.WriteAccount("A-2", 0, [b"first", b"second", b"third"]),
+        c.PurgeAccountEvents("A-2", 0, 2),
+        c.PurgeAccountEvents("A-2", 0, 3),  # there would be nothing left
+        c.PurgeAccountEvents("A-2", 1, 2),
         c.AddOrder("O-1", 0, OrderStatus.INITIALIZED, False, [b"init"], "P-1", "C-1", b"amended"),  # noqa: FBT003
         c.UpdateOrder("O-1", 1, OrderStatus.SUBMITTED, False, [b"submitted"], None),  # noqa: FBT003
         c.AddOrder("O-2", 0, OrderStatus.EMULATED, True, [b"init"], None, None, None),  # noqa: FBT003
@@ -247,6 +288,14 @@ def test_what_each_command_leaves_in_the_views() -> None:
         c.IndexVenueOrderId("O-5", "V-5"),
         c.IndexOrderPosition("O-4", "P-1", True),  # noqa: FBT003
         c.DeleteOrder("O-5"),
+        c.AddOrder("O-6", 0, OrderStatus.FILLED, False, [b"init", b"filled"], "P-6", "C-6", b"x"),  # noqa: FBT003
+        c.SnapshotOrder("O-6", b"state", None),
+        c.IndexVenueOrderId("O-6", "V-6"),
+        c.PurgeOrder("O-6", 0, 2),
+        c.PurgeOrder("O-1", 0, 2),  # open
+        c.PurgeOrder("O-3", 0, 0),  # another version
+        c.PurgeOrder("O-3", 0, 2),
+        c.PurgeOrder("O-3", 1, 1),  # another life
         c.WritePosition("P-1", 0, True, [b"fill"], b"basis"),  # noqa: FBT003
         c.WritePosition("P-1", 1, False, [b"closing fill"], None),  # noqa: FBT003
         c.WritePosition("P-2", 0, False, [b"round trip"], b"basis 2"),  # noqa: FBT003
@@ -255,6 +304,18 @@ def test_what_each_command_leaves_in_the_views() -> None:
         c.SnapshotPosition("P-1", b"state"),
         c.SnapshotPosition("P-3", b"state"),
         c.DeletePosition("P-3"),
+        c.WritePosition("P-4", 0, False, [b"closed"], b"basis"),  # noqa: FBT003
+        c.WritePosition("P-4", 0, False, [b"closed"], b"basis"),  # noqa: FBT003
+        c.SnapshotPosition("P-4", b"state"),
+        c.PurgePosition("P-4", 1, 1),
+        c.PurgePosition("P-1", 1, 2),  # another cycle
+        c.PurgePosition("P-2", 1, 1),  # open again
+        c.WritePosition("P-5", 0, False, [b"cycle 1"], b"basis"),  # noqa: FBT003
+        c.WritePosition("P-5", 0, False, [b"cycle 2"], b"basis"),  # noqa: FBT003
+        c.WritePosition("P-5", 0, False, [b"cycle 3"], b"basis"),  # noqa: FBT003
+        c.PurgePositionCycles("P-5", 2, 1),
+        c.PurgePositionCycles("P-5", 1, 1),  # another cycle
+        c.PurgePositionCycles("P-5", 2, 3),  # so many were never there
         c.UpdateActor("Actor", b"saved"),
         c.UpdateActor("Gone", b"saved"),
         c.DeleteActor("Gone"),
@@ -273,6 +334,7 @@ def test_what_each_command_leaves_in_the_views() -> None:
         k.instruments: {"I-1": b"instrument"},
         k.synthetics: {"S-1": b"synthetic"},
         k.account("A-1"): {"1": b"second"},
+        k.account("A-2"): {"2": b"third"},
         k.order("O-1"): {"0": b"init", "1": b"submitted", "amended": b"amended"},
         k.order("O-2"): {"0": b"init"},
         k.order("O-3"): {"0": b"init"},
@@ -284,19 +346,22 @@ def test_what_each_command_leaves_in_the_views() -> None:
         k.position("P-1"): {"0": b"fill", "1": b"closing fill", "basis": b"basis"},
         k.position("P-2"): {"0": b"again", "basis": b"basis 3"},
         k.position("P-2") + "{1}": {"0": b"round trip", "basis": b"basis 2"},
+        k.position("P-5"): {"0": b"cycle 3", "basis": b"basis"},
+        k.position("P-5") + "{2}": {"0": b"cycle 2", "basis": b"basis"},
         k.position_snapshots: {"P-1": b"state"},
         k.actors: {"Actor": b"saved"},
         k.strategies: {"Strategy": b"saved"},
-        k.lives: {k.position("P-2"): b"1"},
+        k.lives: {k.position("P-2"): b"1", k.position("P-5"): b"2"},
+        k.lives_purged: {k.position("P-5"): b"1"},
     }
     assert {key: set(members) for key, members in views.sets.items() if members} == {
-        k.accounts: {"A-1"},
+        k.accounts: {"A-1", "A-2"},
         k.orders: {"O-1", "O-2", "O-3", "O-4"},
         k.orders_open: {"O-4"},
         k.orders_closed: {"O-3"},
         k.orders_inflight: {"O-1"},
         k.orders_emulated: {"O-2"},
-        k.positions: {"P-1", "P-2"},
+        k.positions: {"P-1", "P-2", "P-5"},
         k.positions_open: {"P-2"},
-        k.positions_closed: {"P-1"},
+        k.positions_closed: {"P-1", "P-5"},
     }

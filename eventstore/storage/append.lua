@@ -10,8 +10,15 @@
 -- ARGV[6]  entries: MessagePack array of id, payload, id, payload, ...
 -- ARGV[7]  operations: MessagePack array of arrays {name, key, argument, ...}. HSET, HDEL, SADD, SREM are Redis's own;
 --            {'RETIRE', key, lives}  keep the hash as key{n}, n counted up in the hash `lives`
---            {'DROP', key, lives}    delete the hash and every key{n}
---            {'WIPE', order set, position set, account set, lives, prefix, fixed view, ...}  delete views and log
+--            {'DROP', key, lives, purged}  delete the hash and every key{n}, and its fields in `lives` and in `purged`,
+--                                    which says how many of the first key{n} are gone
+--            {'PURGE', key, lives, purged, n, version before, version, member, number of sets, set, ..., hash, ...}
+--                                    if `member` is in the first set, and the hash has n earlier lives, the event
+--                                    `version before` and none `version`: DROP it, SREM `member` and HDEL its fields
+--            {'FORGET', key, lives, purged, n, upto}  if the hash has n earlier lives: delete them up to key{upto}
+--            {'TRIM', key, lives, n, below}  if the hash has n earlier lives and an event from the version `below` on:
+--                                    delete the events before
+--            {'WIPE', order set, position set, account set, lives, purged, prefix, fixed view, ...}  delete views and log
 -- ARGV[8]  owner that claimed the epoch: on a server that was set back, an epoch can be claimed twice
 -- The views have the fence's hash tag, so they are in its slot; their names come from the ids in the commands.
 --
@@ -61,7 +68,13 @@ end
 
 local entries = cmsgpack.unpack(ARGV[6])
 local operations = cmsgpack.unpack(ARGV[7])
-local kinds = {HSET = 'hash', HDEL = 'hash', RETIRE = 'hash', DROP = 'hash', SADD = 'set', SREM = 'set'}
+local hash, set = {'hash'}, {'set'}
+-- What the arguments of an operation have to be, the first ones.
+local kinds = {
+  HSET = hash, HDEL = hash, SADD = set, SREM = set, RETIRE = {'hash', 'hash'}, DROP = {'hash', 'hash', 'hash'},
+  PURGE = {'hash', 'hash', 'hash'}, FORGET = {'hash', 'hash', 'hash'}, TRIM = {'hash', 'hash'},
+  WIPE = {'set', 'set', 'set', 'hash', 'hash'}
+}
 
 local function check(key, expected)
   local kind = redis.call('TYPE', key).ok
@@ -71,23 +84,23 @@ local function check(key, expected)
 end
 
 for _, operation in ipairs(operations) do
-  local expected = kinds[operation[1]]
-  if expected then
-    local wrong = check(operation[2], expected)
-    if not wrong and (operation[1] == 'RETIRE' or operation[1] == 'DROP') then
-      wrong = check(operation[3], 'hash')
+  for i, expected in ipairs(kinds[operation[1]]) do
+    local wrong = check(operation[i + 1], expected)
+    if wrong then return wrong end
+  end
+  if operation[1] == 'PURGE' then
+    for i = 10, #operation do
+      local wrong = check(operation[i], i <= 9 + operation[9] and 'set' or 'hash')
+      if wrong then return wrong end
     end
-    if wrong then return wrong end
-  else
-    local wrong = check(operation[2], 'set') or check(operation[3], 'set') or check(operation[4], 'set')
-      or check(operation[5], 'hash')
-    if wrong then return wrong end
   end
 end
 
 -- A permission that is missing for one of the commands shows before the first of them, from Redis 7.0 on.
 local commands = {
-  RETIRE = {'EXISTS', 'HINCRBY', 'RENAME'}, DROP = {'HGET', 'UNLINK', 'HDEL'}, WIPE = {'HGETALL', 'SMEMBERS', 'UNLINK'}
+  RETIRE = {'EXISTS', 'HINCRBY', 'RENAME'}, DROP = {'HGET', 'UNLINK', 'HDEL'}, WIPE = {'HGETALL', 'SMEMBERS', 'UNLINK'},
+  PURGE = {'HGET', 'HEXISTS', 'SISMEMBER', 'UNLINK', 'HDEL', 'SREM'}, FORGET = {'HGET', 'UNLINK', 'HSET'},
+  TRIM = {'HGET', 'HKEYS', 'HDEL'}
 }
 local asked = {}
 
@@ -118,21 +131,64 @@ local function retire(key, lives)
   end
 end
 
-local function drop(key, lives)
-  local n = tonumber(redis.call('HGET', lives, key) or 0)
-  for i = 1, n do
-    redis.call('UNLINK', key .. '{' .. i .. '}')
-  end
-  redis.call('UNLINK', key)
-  redis.call('HDEL', lives, key)
+local function number(key, field)
+  return redis.call('HGET', key, field) or '0'
 end
 
-local function wipe(orders, positions, accounts, lives, prefix, ...)
+local function unlink_lives(key, from, upto)
+  for i = from, upto do
+    redis.call('UNLINK', key .. '{' .. string.format('%d', i) .. '}')
+  end
+end
+
+local function drop(key, lives, purged)
+  unlink_lives(key, tonumber(number(purged, key)) + 1, tonumber(number(lives, key)))
+  redis.call('UNLINK', key)
+  redis.call('HDEL', lives, key)
+  redis.call('HDEL', purged, key)
+end
+
+local function purge(key, lives, purged, n, before, version, member, sets, ...)
+  local names = {...}
+  if number(lives, key) ~= n or redis.call('SISMEMBER', names[1], member) == 0
+    or redis.call('HEXISTS', key, before) == 0 or redis.call('HEXISTS', key, version) == 1 then
+    return
+  end
+  drop(key, lives, purged)
+  for i, name in ipairs(names) do
+    redis.call(i <= sets and 'SREM' or 'HDEL', name, member)
+  end
+end
+
+-- Decimal numbers as text: Lua's own are exact up to 2^53 only.
+local function under(a, b)
+  return #a < #b or (#a == #b and a < b)
+end
+
+local function forget(key, lives, purged, n, upto)
+  local gone = number(purged, key)
+  if number(lives, key) == n and under(gone, upto) and not under(n, upto) then
+    unlink_lives(key, tonumber(gone) + 1, tonumber(upto))
+    redis.call('HSET', purged, key, upto)
+  end
+end
+
+local function trim(key, lives, n, below)
+  if number(lives, key) ~= n then return end
+  local versions, old = redis.call('HKEYS', key), {}
+  for _, version in ipairs(versions) do
+    if under(version, below) then old[#old + 1] = version end
+  end
+  if #old == #versions then return end  -- the last one stays
+  for _, version in ipairs(old) do
+    redis.call('HDEL', key, version)
+  end
+end
+
+local function wipe(orders, positions, accounts, lives, purged, prefix, ...)
   local past = redis.call('HGETALL', lives)
   for i = 1, #past, 2 do
-    for n = 1, tonumber(past[i + 1]) do
-      redis.call('UNLINK', past[i] .. '{' .. n .. '}')
-    end
+    unlink_lives(past[i], tonumber(number(purged, past[i])) + 1, tonumber(past[i + 1]))
   end
   for family, members in pairs({order = orders, position = positions, account = accounts}) do
     for _, id in ipairs(redis.call('SMEMBERS', members)) do
@@ -142,14 +198,12 @@ local function wipe(orders, positions, accounts, lives, prefix, ...)
   redis.call('UNLINK', log, ...)
 end
 
+local operate = {RETIRE = retire, DROP = drop, PURGE = purge, FORGET = forget, TRIM = trim, WIPE = wipe}
+
 for _, operation in ipairs(operations) do
-  local name = operation[1]
-  if name == 'RETIRE' then
-    retire(operation[2], operation[3])
-  elseif name == 'DROP' then
-    drop(operation[2], operation[3])
-  elseif name == 'WIPE' then
-    wipe(unpack(operation, 2))
+  local by = operate[operation[1]]
+  if by then
+    by(unpack(operation, 2))
   else
     redis.call(unpack(operation))
   end

@@ -7,7 +7,7 @@ import hashlib
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from eventstore import commands as c
 from eventstore.chain import GENESIS, link, next_head
 from eventstore.errors import DataLoss, Diverged, Fatal, Fenced, Held, Retryable, StorageError
 from eventstore.keys import Keys
-from eventstore.projections import project
+from eventstore.projections import At, project
 from eventstore.storage.connect import script
 from eventstore.storage.faults import classify, translated
 from workers.sink import Regressed, Rejected, Unavailable
@@ -157,23 +157,47 @@ class Operations:
         self._hset.pop(key, None)
         self._calls.append(["RETIRE", key, lives])
 
-    def drop(self, key: str, lives: str) -> None:
+    def drop(self, key: str, lives: str, purged: str) -> None:
         self._hset.pop(key, None)
-        self._calls.append(["DROP", key, lives])
+        self._calls.append(["DROP", key, lives, purged])
+
+    def purge(
+        self, key: str, lives: str, purged: str, at: At, member: str, sets: Sequence[str], hashes: Sequence[str]
+    ) -> None:
+        place = (str(at.lives), str(at.version - 1), str(at.version))
+        self._in_place("PURGE", key, lives, purged, *place, member, len(sets), *sets, *hashes)
+
+    def forget(self, key: str, lives: str, purged: str, count: int, upto: int) -> None:
+        self._in_place("FORGET", key, lives, purged, str(count), str(upto))
+
+    def trim(self, key: str, lives: str, count: int, below: int) -> None:
+        self._in_place("TRIM", key, lives, str(count), str(below))
+
+    def _in_place(self, *call: str | int) -> None:
+        """Add a call that looks at the views: what came before it is applied before it, what comes later behind it."""
+        self._add_members()
+        self._hset.clear()
+        self._calls.append([*call])
 
     def wipe(self) -> None:
         # The command that wipes is alone in its batch.
         k = self._keys
-        self._calls.append(["WIPE", k.orders, k.positions, k.accounts, k.lives, k.prefix, *k.fixed_views()])
+        self._calls.append(
+            ["WIPE", k.orders, k.positions, k.accounts, k.lives, k.lives_purged, k.prefix, *k.fixed_views()]
+        )
 
     def packed(self) -> bytes:
         """All of them, in order, as the script takes them."""
+        self._add_members()
+        return _for_lua(self._calls)
+
+    def _add_members(self) -> None:
         for key, members in self._members.items():
             for name in ("SADD", "SREM"):
                 chosen = [member for member, last in members.items() if last == name]
                 for i in range(0, len(chosen), ARGUMENTS_MAX):
                     self._calls.append([name, key, *chosen[i : i + ARGUMENTS_MAX]])
-        return _for_lua(self._calls)
+        self._members.clear()
 
 
 class Appender:

@@ -211,13 +211,18 @@ class Reader:
     def names(self) -> list[str]:
         """Return the name of every key of this trader that exists, sorted; from the indexes, without a scan."""
         k = self._keys
+        purged = self.hash(k.lives_purged)
         names = [
             *(k.prefix + name for name, count in self.sizes().items() if count),
             *(k.order(member) for member in self.members(k.orders)),
             *(k.position(member) for member in self.members(k.positions)),
             # An account has no key once all its events are deleted.
             *self.existing(map(k.account, self.members(k.accounts))),
-            *(f"{key}{{{n}}}" for key, count in self.hash(k.lives).items() for n in range(1, int(count) + 1)),
+            *(
+                f"{key}{{{n}}}"
+                for key, count in self.hash(k.lives).items()
+                for n in range(int(purged.get(key, 0)) + 1, int(count) + 1)
+            ),
         ]
         if self.fence() is not None:
             names += [k.log, k.schema, k.writer, *self.existing([k.archived])]

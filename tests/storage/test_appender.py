@@ -15,6 +15,7 @@ from redis import Redis
 from eventstore import commands as c
 from eventstore.errors import Diverged, Fenced, Held
 from eventstore.keys import Keys
+from eventstore.model.enums import OrderStatus
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.appender import ARGUMENTS_MAX, Appender, Batch, Claim, claim
 from eventstore.storage.connect import connect
@@ -114,6 +115,17 @@ HISTORY: tuple[c.Command, ...] = (
     c.WritePosition("P-1", 0, FLAT, [b"fill"], b"basis"),
     c.UpdateActor("Actor-1", b"state"),
     c.DeleteActor("Actor-1"),
+)
+
+PURGES: tuple[c.Command, ...] = (
+    c.AddOrder("O-9", 0, OrderStatus.FILLED, HERE, [b"init"], None, None, None),
+    c.PurgeOrder("O-9", 0, 1),
+    c.WritePosition("P-9", 0, FLAT, [b"fill"], b"basis"),
+    c.WritePosition("P-9", 0, FLAT, [b"fill"], b"basis"),
+    c.PurgePositionCycles("P-9", 1, 1),
+    c.PurgePosition("P-9", 1, 1),
+    c.WriteAccount("SIM-009", 0, [b"first", b"second"]),
+    c.PurgeAccountEvents("SIM-009", 0, 1),
 )
 
 
@@ -390,7 +402,27 @@ def test_a_foreign_type_at_the_fence_stops_writer_and_claim(
     assert dump(client) == before
 
 
-@pytest.mark.parametrize("wrong", [KEYS.orders, KEYS.positions, KEYS.accounts, KEYS.lives])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(KEYS.order("O-9"), KEYS.lives, KEYS.lives_purged, KEYS.orders, KEYS.orders_closed, KEYS.orders_emulated),
+        *(KEYS.index_order_position, KEYS.order_snapshots, KEYS.position("P-9"), KEYS.position_snapshots),
+        *(KEYS.positions_open, KEYS.account("SIM-009")),
+    ],
+)
+def test_a_purge_finds_a_foreign_type_before_it_deletes(wrong: str, first: Writing, client: Redis) -> None:
+    """Of whatever it looks at, or deletes."""
+    purges = [command for command in PURGES if type(command).__name__.startswith("Purge")]
+    first.write(*(command for command in PURGES if command not in purges))
+    _foreign(wrong, "string")(client)
+    before = dump(client)
+    for_it = "SIM-009" if "account" in wrong else "P-9" if "position" in wrong.replace("_order_position", "") else "O-9"
+    with pytest.raises(Diverged, match=rf"{wrong} is a string where a".replace("{", "[{]")):
+        first.write(c.Add("fine", b"1"), *(command for command in purges if command[0] == for_it))
+    assert dump(client) == before
+
+
+@pytest.mark.parametrize("wrong", [KEYS.orders, KEYS.positions, KEYS.accounts, KEYS.lives, KEYS.lives_purged])
 def test_a_flush_finds_a_foreign_type_before_it_deletes(wrong: str, first: Writing, client: Redis) -> None:
     """A flush that can not be done whole is not begun."""
     _foreign(wrong, "string")(client)
@@ -572,7 +604,10 @@ def test_a_claim_of_what_was_seen_fails_if_it_is_not_that_any_more(
 # -- Permissions ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["xadd", "hset", "hdel", "sadd", "srem", "rename", "hincrby", "unlink"])
+COMMANDS = ("xadd", "hset", "hdel", "sadd", "srem", "rename", "hincrby", "unlink", "hexists", "hkeys", "sismember")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_permission_that_is_missing_is_an_alarm_and_leaves_no_half_a_batch(
     command: str, server: RedisServer, client: Redis, open_writer: Callable[..., Writing]
 ) -> None:
@@ -582,7 +617,7 @@ def test_a_permission_that_is_missing_is_an_alarm_and_leaves_no_half_a_batch(
     writing = open_writer(url=server.url.replace("unix://", "unix://node:pw@"))
     writing.write(c.Opened(1, {}), *HISTORY)
     client.execute_command("ACL", "SETUSER", "node", f"-{command}")
-    batch = writing.seal(*HISTORY, c.DeleteOrder("O-1"))
+    batch = writing.seal(*HISTORY, *PURGES, c.DeleteOrder("O-1"))
     before = dump(client)
     with pytest.raises(Unavailable, match="lacks a permission") as caught:
         writing.send(batch)

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from eventstore import commands as c
+from eventstore.keys import Keys
 from eventstore.model.enums import OrderStatus
+from eventstore.model.identifiers import TraderId
 from eventstore.model.record import U64_MAX
+from eventstore.projections import CLOSED, MemoryViews, project
 
 IDS = ("O-1", "ü 2", "X:3")
 """Few, so that commands meet: an order, a position and an account may have the same."""
@@ -47,6 +50,7 @@ _records = st.lists(_BYTES, min_size=1, max_size=3)
 _status = st.sampled_from([int(status) for status in OrderStatus])
 _maybe = st.none() | _BYTES
 _version = st.integers(0, 4)
+_few = st.integers(0, 3)
 _flag = st.booleans()
 
 _CALLS: tuple[SearchStrategy[c.Command], ...] = (
@@ -57,14 +61,18 @@ _CALLS: tuple[SearchStrategy[c.Command], ...] = (
     st.builds(c.AddSynthetic, _id, _BYTES),
     st.builds(c.WriteAccount, _id, _version, _records),
     st.builds(c.DeleteAccountEvent, _id, _version, _id),
+    st.builds(c.PurgeAccountEvents, _id, _few, _version),
     st.builds(c.AddOrder, _id, _version, _status, _flag, _records, st.none() | _id, st.none() | _id, _maybe),
     st.builds(c.AddOrder, _id, st.just(0), _status, _flag, _records, st.none() | _id, st.none() | _id, _maybe),
     st.builds(c.UpdateOrder, _id, _version, _status, _flag, st.lists(_BYTES, max_size=3), _maybe),
     st.builds(c.DeleteOrder, _id),
+    st.builds(c.PurgeOrder, _id, _few, _version),
     st.builds(c.SnapshotOrder, _id, _BYTES, _maybe),
     st.builds(c.WritePosition, _id, _version, _flag, _records, st.none()),
     st.builds(c.WritePosition, _id, st.just(0), _flag, _records, _BYTES),
     st.builds(c.DeletePosition, _id),
+    st.builds(c.PurgePosition, _id, _few, _version),
+    st.builds(c.PurgePositionCycles, _id, _few, _few),
     st.builds(c.SnapshotPosition, _id, _BYTES),
     st.builds(c.IndexOrderPosition, _id, _id, _flag),
     st.builds(c.IndexVenueOrderId, _id, _id),
@@ -82,8 +90,35 @@ def histories(max_size: int = 40) -> SearchStrategy[list[c.Command]]:
     return st.lists(st.one_of(_CALLS), max_size=max_size).map(_possible)
 
 
+_closed = st.sampled_from([int(status) for status in CLOSED])
+_one = st.just(IDS[0])
+_BRIEF: tuple[SearchStrategy[c.Command], ...] = (
+    st.builds(c.AddOrder, _one, st.just(0), _closed, _flag, _records, st.none() | _id, st.none() | _id, _maybe),
+    st.builds(c.UpdateOrder, _one, _version, _status, _flag, st.lists(_BYTES, max_size=3), _maybe),
+    st.builds(c.PurgeOrder, _one, _few, _version),
+    st.builds(c.SnapshotOrder, _one, _BYTES, _maybe),
+    st.builds(c.IndexVenueOrderId, _one, _id),
+    st.builds(c.DeleteOrder, _one),
+    st.builds(c.WritePosition, _one, _version, _flag, _records, st.none()),
+    st.builds(c.WritePosition, _one, st.just(0), st.just(False), _records, _BYTES),  # noqa: FBT003
+    st.builds(c.PurgePosition, _one, _few, _version),
+    st.builds(c.PurgePositionCycles, _one, _few, _few),
+    st.builds(c.SnapshotPosition, _one, _BYTES),
+    st.builds(c.DeletePosition, _one),
+    st.builds(c.WriteAccount, _one, _version, _records),
+    st.builds(c.PurgeAccountEvents, _one, _few, _version),
+)
+
+
+def brief_histories(max_size: int = 40) -> SearchStrategy[list[c.Command]]:
+    """As `histories`, of one order, one position and one account, that are closed, begun again and purged."""
+    calls = st.one_of(_BRIEF)
+    return st.lists(calls, min_size=max_size // 2, max_size=max_size).map(_possible)
+
+
 def _possible(drawn: list[c.Command]) -> list[c.Command]:
     known: set[tuple[str, str]] = set()
+    views = MemoryViews()
     made = []
     for command in drawn:
         possible = command
@@ -112,5 +147,31 @@ def _possible(drawn: list[c.Command]) -> list[c.Command]:
             known.add(("position", command.position_id))
         elif isinstance(command, c.DeletePosition):
             known.discard(("position", command.position_id))
+        elif isinstance(command, _PURGES):
+            possible = _looked(command, views)
+        project(_KEYS, possible, views)
+        if isinstance(command, c.PurgeOrder) and _KEYS.order(command.order_id) not in views.hashes:
+            known.discard(("order", command.order_id))
+        elif isinstance(command, c.PurgePosition) and _KEYS.position(command.position_id) not in views.hashes:
+            known.discard(("position", command.position_id))
         made.append(possible)
     return made
+
+
+_KEYS = Keys(TraderId("TRADER-001"))
+_PURGES = (c.PurgeOrder, c.PurgePosition, c.PurgePositionCycles, c.PurgeAccountEvents)
+
+
+def _looked(command: Any, views: MemoryViews) -> c.Command:
+    """`command` as who looks at `views` makes it; every fourth one as it was drawn: by then it is out of date."""
+    if command.lives == 3:
+        return command  # type: ignore[no-any-return]
+    family = {c.PurgeOrder: _KEYS.order, c.PurgeAccountEvents: _KEYS.account}.get(type(command), _KEYS.position)
+    key = family(command[0])
+    lives = int(views.hashes.get(_KEYS.lives, {}).get(key, b"0"))
+    if isinstance(command, c.PurgeOrder | c.PurgePosition):
+        versions = [int(field) for field in views.hashes.get(key, {}) if field.isdigit()]
+        return command._replace(lives=lives, version=max(versions, default=-1) + 1)
+    if isinstance(command, c.PurgePositionCycles):
+        return command._replace(lives=lives, upto=min(command.upto, lives))
+    return command._replace(lives=lives)  # type: ignore[no-any-return]
