@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote
@@ -91,8 +92,9 @@ class Lock:
             raise ArchiveError(
                 f"{directory}: process {holder or '?'} is archiving there; wait until it is done"
             ) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+        with suppress(OSError):  # it is for people, and the lock stands where there is no room
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
 
     def __enter__(self) -> Self:
         return self
