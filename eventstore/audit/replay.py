@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
+from eventstore import commands as c
 from eventstore.audit.log import Log, decoded
 from eventstore.audit.state import State
 from eventstore.chain import LogEntry
-from eventstore.codec import Serializer
+from eventstore.codec import MsgPackSerializer, Serializer
+from eventstore.errors import CodecError, DamagedRecord
 from eventstore.keys import Keys
+from eventstore.loader import collector_paused
+from eventstore.model.record import Record
 from eventstore.projections import MemoryViews, project
 
 NS_IN_MS = 1_000_000
+MS_IN_S = 1000
+
+_SERIALIZER = MsgPackSerializer()
 
 
 class Fold:
@@ -76,10 +86,132 @@ def state_at(
     until = end if position is None else position
     until_ms = None if time_ns is None else time_ns // NS_IN_MS
     fold = Fold(log.keys)
-    for entry in log.entries(0, until):
-        if until_ms is not None and entry.accepted_ms > until_ms:
-            break
-        if on_entry is not None:
-            on_entry(entry)
-        fold.apply(entry)
+    with collector_paused():
+        for entry in log.entries(0, until):
+            if until_ms is not None and entry.accepted_ms > until_ms:
+                break
+            if on_entry is not None:
+                on_entry(entry)
+            fold.apply(entry)
     return fold.state(serializer, strict)
+
+
+class Replayed(NamedTuple):
+    """One entry of a log, and the command that it holds: what one call asked for."""
+
+    entry: LogEntry
+    command: c.Command
+
+    @property
+    def position(self) -> int:
+        """Its place in the log."""
+        return self.entry.position
+
+    @property
+    def accepted_ms(self) -> int:
+        """When the call was accepted, UNIX milliseconds."""
+        return self.entry.accepted_ms
+
+    def events(self, serializer: Serializer = _SERIALIZER) -> list[Record]:
+        """Return the events that the call wrote, of an order, position or account; empty if it wrote none.
+
+        Raises
+        ------
+        DamagedRecord
+            If one can not be read.
+        """
+        try:
+            return [serializer.deserialize(data) for data in getattr(self.command, "events", ())]
+        except CodecError as error:
+            raise DamagedRecord(f"position {self.position}", "events", str(error)) from error
+
+
+def replay(
+    log: Log,
+    after: int = 0,
+    until: int | None = None,
+    *,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    speed: float | None = None,
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Replayed]:
+    """Yield the entries of `log` in order, as fast as they are taken or at the pace at which they were accepted.
+
+    Parameters
+    ----------
+    after : int, default 0
+        The first position that comes is the one behind it. Behind a flush, what it deleted does not come.
+    until : int, optional
+        The last position. Default: the last there is when the reading comes to it.
+    since_ns, until_ns : int, optional
+        UNIX nanoseconds: what was accepted before or later does not come. The log knows the millisecond; those in which
+        these times are count.
+    speed : float, optional
+        How many times faster than it was. Each entry then comes when it is due, counted from the first one; if whoever
+        takes them needs longer, those that are late come at once, until it has caught up. Default: no pace.
+    sleep, clock : callable
+        What waits, in seconds, and what says how late it is, in seconds from whenever.
+
+    Raises
+    ------
+    ValueError
+        If `speed` is not above 0, or a time is before 1970. At the call.
+    LogGap
+        If entries are missing.
+    DamagedRecord
+        If an entry can not be read.
+    """
+    if speed is not None and not (speed > 0 and math.isfinite(speed)):
+        raise ValueError(f"replay: a speed of {speed} is not above 0")
+    for at in (since_ns, until_ns):
+        if at is not None and at < 0:
+            raise ValueError(f"replay: the time {at} is before 1970")
+    since_ms = None if since_ns is None else since_ns // NS_IN_MS
+    until_ms = None if until_ns is None else until_ns // NS_IN_MS
+    entries = _entries(log, after, until, since_ms, until_ms)
+    return entries if speed is None else _paced(entries, speed, sleep, clock)
+
+
+def _entries(log: Log, after: int, until: int | None, since_ms: int | None, until_ms: int | None) -> Iterator[Replayed]:
+    for entry in log.entries(after, until, since_ms):
+        if until_ms is not None and entry.accepted_ms > until_ms:
+            return
+        yield Replayed(entry, decoded(log.keys, entry))
+
+
+def _paced(
+    entries: Iterator[Replayed], speed: float, sleep: Callable[[float], object], clock: Callable[[], float]
+) -> Iterator[Replayed]:
+    begun_ms, begun_s = None, 0.0
+    for replayed in entries:
+        if begun_ms is None:
+            begun_ms, begun_s = replayed.accepted_ms, clock()
+        # Counted from the beginning each time: what waits too long or too short once is made up for.
+        wait_s = begun_s + (replayed.accepted_ms - begun_ms) / MS_IN_S / speed - clock()
+        if wait_s > 0:
+            sleep(wait_s)
+        yield replayed
+
+
+def drive(
+    log: Log,
+    callback: Callable[[Replayed], object],
+    after: int = 0,
+    until: int | None = None,
+    *,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    speed: float | None = None,
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Call `callback` with each entry; parameters and errors as `replay`. Returns how many there were."""
+    count = 0
+    for replayed in replay(
+        log, after, until, since_ns=since_ns, until_ns=until_ns, speed=speed, sleep=sleep, clock=clock
+    ):
+        callback(replayed)
+        count += 1
+    return count
