@@ -23,7 +23,6 @@ def read(
     log: Log,
     wanted: Filter = EVERYTHING,
     *,
-    from_start: bool = False,
     serializer: Serializer | None = None,
     on_entry: OnEntry | None = None,
 ) -> Iterator[Facts]:
@@ -34,8 +33,6 @@ def read(
 
     Parameters
     ----------
-    from_start : bool, default False
-        Whether what comes before the filter begins is yielded, too.
     on_entry : callable, optional
         Is told of each entry that is read, whether it fits or not.
 
@@ -48,11 +45,10 @@ def read(
     """
     reader = FactReader(serializer, remember=wanted.needs_memory)
     learns = wanted.needs_memory
-    whole = learns or from_start
     after, since_ms = log.start().position, None
-    if not whole and wanted.since.position is not None:
+    if not learns and wanted.since.position is not None:
         after = max(after, wanted.since.position - 1)
-    elif not whole and wanted.since.time_ns is not None:
+    elif not learns and wanted.since.time_ns is not None:
         since_ms = wanted.since.time_ns // 1_000_000
     for entry in log.entries(after, wanted.until.position, since_ms):
         if wanted.is_over(entry):
@@ -61,7 +57,7 @@ def read(
             on_entry(entry)
         if not learns and not wanted.may_fit(entry.payload):
             continue
-        early = not from_start and not wanted.begins_by(entry)
+        early = not wanted.begins_by(entry)
         if early and not learns:
             continue
         facts = reader.read(entry)

@@ -8,7 +8,7 @@ import sys
 import structlog
 import typer
 
-from eventstore.cli import archive, compare, demo, explain, ingest, journal, log, status, tail
+from eventstore.cli import archive, compare, demo, explain, export, ingest, journal, log, status, tail
 from eventstore.errors import EventStoreError
 from eventstore.model.errors import ModelError
 
@@ -27,6 +27,7 @@ app.command()(archive.archive)
 app.command()(log.log)
 app.command()(tail.tail)
 app.command()(explain.explain)
+app.command()(export.export)
 app.add_typer(journal.app)
 app.command(hidden=True)(compare.compare)
 
