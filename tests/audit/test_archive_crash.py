@@ -314,10 +314,9 @@ def test_a_flush_in_the_middle_of_a_run_leaves_what_was_archived(client: Redis, 
         def flush(name: str, at: int = step, steps: list[str] = steps) -> None:
             steps.append(name)
             if len(steps) == at + 1:
-                writer = Writer(client)
-                for command in (c.Flushed(0, b""), c.Heartbeat(1), c.Heartbeat(2)):
-                    writer.batch([command])
-                writer.close()
+                with Writer(client) as writer:
+                    for command in (c.Flushed(0, b""), c.Heartbeat(1), c.Heartbeat(2)):
+                        writer.batch([command])
 
         archive(redis_url, directory, segment_entries=SEGMENT_ENTRIES, on_step=flush)
         if len(steps) <= step:

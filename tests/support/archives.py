@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from redis import Redis
 
@@ -45,17 +45,19 @@ class Writer:
         self._appender.receive(batch)
         self.position = batch.last
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._appender.close()
 
 
 def write(client: Redis, sizes: Iterable[int], trader_id: TraderId = TRADER, size: int = 20) -> None:
     """Write batches of so many commands each, which differ."""
-    writer = Writer(client, trader_id)
-    for count in sizes:
-        numbers = range(writer.position, writer.position + count)
-        writer.batch([c.Add(f"key-{number % 7}", b"%d " % number * size) for number in numbers], later_ms=1)
-    writer.close()
+    with Writer(client, trader_id) as writer:
+        for count in sizes:
+            numbers = range(writer.position, writer.position + count)
+            writer.batch([c.Add(f"key-{number % 7}", b"%d " % number * size) for number in numbers], later_ms=1)
 
 
 def archive(
