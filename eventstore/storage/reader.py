@@ -181,6 +181,14 @@ class Reader:
             rows = cast(list[Any], self._client.xrevrange(self._keys.log, count=1))
         return _entry(*rows[0]) if rows else None
 
+    def last_before(self, ms: int) -> LogEntry | None:
+        """Return the last entry that was accepted before `ms`, UNIX milliseconds, or None if there is none."""
+        if ms <= 0:
+            return None
+        with translated(f"read {self._keys.log} back from {ms}"):
+            rows = cast(list[Any], self._client.xrevrange(self._keys.log, max=b"%d" % (ms - 1), count=1))
+        return _entry(*rows[0]) if rows else None
+
     def archived(self) -> Archived | None:
         """Return how far the log was archived, or None if it never was."""
         with translated(f"read {self._keys.archived}"):

@@ -14,7 +14,7 @@ from eventstore.audit.archive import manifest
 from eventstore.audit.archive.check import check
 from eventstore.audit.archive.directory import Lock, own_directory, trader_directory
 from eventstore.audit.archive.manifest import UNFINISHED, Manifest, Segment, is_segment_name, segment_name
-from eventstore.audit.archive.retention import Criterion, Cut
+from eventstore.audit.archive.retention import Criterion
 from eventstore.audit.archive.segment import SegmentWriter
 from eventstore.audit.log import flush_in
 from eventstore.chain import BEGIN, Head, LogEntry, link, next_head
@@ -87,7 +87,7 @@ class Archiver:
         self._on_entries = on_entries
         self._step = on_step
 
-    def run(self, criterion: Criterion, ceiling: int | None = None) -> Outcome:
+    def run(self, criterion: Criterion, ceiling: int | None = None, least: int = 1) -> Outcome:
         """Seal what may go by `criterion`, verify it, and trim the log up to there.
 
         Whole batches go, and never the last one of the log.
@@ -97,6 +97,8 @@ class Archiver:
         criterion : Criterion
         ceiling : int, optional
             The last position that may go, such as the last one that can not be lost any more.
+        least : int, default 1
+            Nothing is sealed unless so many entries may go: runs that come often would make a file each.
 
         Raises
         ------
@@ -112,7 +114,10 @@ class Archiver:
             self._remove_leftovers(home, found)
             trimmed = self._resume(found)
             sealed: list[Segment] = []
-            for segment in self._seal(home, found, self._cut(criterion, ceiling)):
+            until = self._until(criterion, ceiling)
+            if until - found.end.position < least:
+                until = 0
+            for segment in self._seal(home, found, until):
                 found = found._replace(segments=(*found.segments, segment))
                 self._step("write the manifest")
                 manifest.store(home, found)
@@ -128,7 +133,7 @@ class Archiver:
             found = self._found(home)
             self._resumable(found)
             end, count = found.end, 0
-            for before, batch in self._batches(found, self._cut(criterion, ceiling)):
+            for before, batch in self._batches(found, self._until(criterion, ceiling)):
                 count += len(batch)
                 end = Head(before.position + len(batch), batch[-1].chain or b"")
         return Outcome((), count, 0, end)
@@ -151,18 +156,24 @@ class Archiver:
 
     # -- What goes ---------------------------------------------------------------------------------------------
 
-    def _cut(self, criterion: Criterion, ceiling: int | None) -> Cut:
+    def _until(self, criterion: Criterion, ceiling: int | None) -> int:
+        """The last position that may go."""
         fence = self._stream.fence()
         if fence is None:
             raise ArchiveError(f"{self._trader_id} has no log at the server, so there is nothing to archive")
         entries, size = (0, 0) if criterion.keep_bytes is None else self._stream.log_size()
         cut = criterion.cut(fence.position, time.time_ns() // 1_000_000, entries, size)
         # The last entry of the log stays: those who open it look there.
-        until = min(cut.until, fence.position - 1)
-        return cut._replace(until=until if ceiling is None else min(until, ceiling))
+        until = min(cut.until, fence.position - 1, fence.position if ceiling is None else ceiling)
+        if cut.before_ms is not None:
+            last = self._stream.last_before(cut.before_ms)
+            until = min(until, 0 if last is None else last.position)
+        return until
 
-    def _batches(self, found: Manifest, cut: Cut) -> Iterator[Batch]:
-        """Yield the batches behind the archive up to `cut`, as far as they verify; raise where they do not."""
+    def _batches(self, found: Manifest, until: int) -> Iterator[Batch]:
+        """Yield the whole batches behind the archive and up to `until`; raise at one that does not verify."""
+        if until <= found.end.position:
+            return
         log = self._keys.log
         before, batch, links = found.end, list[LogEntry](), list[bytes]()
         begun = False
@@ -176,7 +187,7 @@ class Archiver:
                     return  # it was deleted while this was reading: what comes now is for the next run
                 before = flushed
             begun = True
-            if entry.position > cut.until or (cut.before_ms is not None and entry.accepted_ms >= cut.before_ms):
+            if entry.position > until:
                 return
             if not entry.payload:
                 raise ArchiveError(f"{log}: {entry.entry_id} is no entry of a log: somebody else wrote it")
@@ -197,12 +208,12 @@ class Archiver:
 
     # -- Sealing -----------------------------------------------------------------------------------------------
 
-    def _seal(self, home: Path, found: Manifest, cut: Cut) -> Iterator[Segment]:
+    def _seal(self, home: Path, found: Manifest, until: int) -> Iterator[Segment]:
         """Yield new segments, each verified and in its place."""
         writer: SegmentWriter | None = None
         start = BEGIN
         try:
-            for before, batch in self._batches(found, cut):
+            for before, batch in self._batches(found, until):
                 if writer is not None and writer.entries + len(batch) > self._segment_entries:
                     yield self._sealed(home, writer, start)
                     writer = None
