@@ -8,7 +8,7 @@ import sys
 import structlog
 import typer
 
-from eventstore.cli import archive, compare, demo, explain, export, ingest, journal, log, status, tail
+from eventstore.cli import anchor, archive, compare, demo, explain, export, ingest, journal, log, status, tail, verify
 from eventstore.errors import EventStoreError
 from eventstore.model.errors import ModelError
 
@@ -23,11 +23,13 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(ingest.ingest)
 app.command()(status.status)
-app.command()(archive.archive)
 app.command()(log.log)
 app.command()(tail.tail)
 app.command()(explain.explain)
 app.command()(export.export)
+app.command()(verify.verify)
+app.command()(anchor.anchor)
+app.command()(archive.archive)
 app.add_typer(journal.app)
 app.command(hidden=True)(compare.compare)
 
