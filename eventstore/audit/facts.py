@@ -84,11 +84,14 @@ class Facts:
         The ids that are involved, each once. `components` are actors and strategies with a saved state.
     others : list of str
         The key of a general object or of a call that was quarantined, the code of a currency, the client of an order.
+    inherited : tuple of str
+        Those of the strategies and instruments that the entry does not name, but earlier ones of the same order or
+        position.
     error : str or None
         What of it can not be read.
     """
 
-    __slots__ = ("command", "entry", "error", "events", "family", "kind", "others", "ts_event", *ID_NAMES)
+    __slots__ = ("command", "entry", "error", "events", "family", "inherited", "kind", "others", "ts_event", *ID_NAMES)
 
     orders: list[str]
     venue_orders: list[str]
@@ -108,6 +111,7 @@ class Facts:
         self.ts_event: int | None = None
         self.error = error
         self.others: list[str] = []
+        self.inherited: tuple[str, ...] = ()
         for name in ID_NAMES:
             setattr(self, name, [])
 
@@ -134,7 +138,9 @@ class Facts:
         return {name: list(getattr(self, name)) for name in ID_NAMES}
 
     def names(self, an_id: str) -> bool:
-        """Whether that id is involved."""
+        """Whether the entry itself names that id."""
+        if an_id in self.inherited:
+            return False
         return an_id in self.others or any(an_id in getattr(self, name) for name in ID_NAMES)
 
     def add(self, name: str, an_id: str) -> None:
@@ -243,8 +249,11 @@ class FactReader:
             origin: Origin = (facts.events[0].strategy_id, facts.events[0].instrument_id)
             known[an_id] = (self._shared.setdefault(origin, origin), version)
         elif known_origin is not None:
-            facts.add("strategies", known_origin[0])
-            facts.add("instruments", known_origin[1])
+            strategy_id, instrument_id = known_origin
+            named = (*facts.strategies, *facts.instruments)
+            facts.inherited = tuple(an_id for an_id in known_origin if an_id not in named)
+            facts.add("strategies", strategy_id)
+            facts.add("instruments", instrument_id)
         # A purge does nothing if the order or position went on in the meantime.
         if isinstance(command, ENDS) and getattr(command, "version", version) == version:
             known.pop(an_id, None)

@@ -33,7 +33,7 @@ class Filter:
         Names of commands (``UpdateOrder``), of events (``OrderFilled``) or families (``order``), in any case of
         letters. An entry fits if its command or one of its events is one of them.
     ids : iterable of str
-        An entry fits if one of these is involved: a client order, venue order, trade, position, account, strategy,
+        An entry fits if it names one of these: a client order, venue order, trade, position, account, strategy,
         actor or instrument id, the key of a general object, the code of a currency, a client.
     strategies, instruments : iterable of str
         An entry fits if it is about an order, position or saved state of one of the strategies; about one of the
@@ -69,6 +69,7 @@ class Filter:
         self._since_ms = None if self.since.time_ns is None else self.since.time_ns // NS_IN_MS
         self._until_ms = None if self.until.time_ns is None else self.until.time_ns // NS_IN_MS
         self._numbers = self._possible()
+        self._needles = [an_id.encode(errors="surrogatepass") for an_id in self.ids]
 
     def _possible(self) -> frozenset[int] | None:
         """The numbers of the commands that can fit; None if all can."""
@@ -115,7 +116,9 @@ class Filter:
         )
 
     def may_fit(self, payload: bytes) -> bool:
-        """Whether a command can fit, as far as its first two bytes say. What can not be read may."""
+        """Whether a command can fit, as far as its bytes say before they are decoded."""
+        if self._needles and not any(needle in payload for needle in self._needles):
+            return False
         if self._numbers is None or len(payload) < 2 or payload[0] & _FIXARRAY_MASK != _FIXARRAY:
             return True
         number = payload[1]
