@@ -13,6 +13,9 @@ from workers.backlog import OnFull
 
 Fsync = Literal["never", "interval", "always"]
 
+PURGE_AFTER_S_MAX = 3_155_760_000
+"""The longest time that something may have to be closed to be purged, in seconds: a hundred years."""
+
 # name → (least, most): a setting outside is a slip of the pen, not a wish.
 _BOUNDS: dict[str, tuple[float, float]] = {
     "timeout_s": (0.001, 3600),
@@ -24,6 +27,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "linger_ms": (0, 10_000),
     "backlog_count_max": (1, 100_000_000),
     "backlog_bytes_max": (1024, 1 << 40),
+    "purge_interval_s": (0.01, 86_400),
     "value_bytes_max": (1, 256 << 20),
     "retained_bytes_max": (1024, 1 << 40),
     "journal_fsync_interval_ms": (1, 60_000),
@@ -67,6 +71,13 @@ class CacheDatabaseConfig:
         Bytes of one general value, or of one component's state.
     heartbeat_interval_s : float, optional
         Write a heartbeat that often. None: only when `heartbeat` is called.
+    purge_closed_after_s : float, optional
+        Purge orders and positions from the views that long after their last event, if they are closed. None: only when
+        `purge` is called.
+    purge_account_events : bool, default False
+        Whether account events that are older than that are purged, too, but for the last one of each account.
+    purge_interval_s : float, default 300
+        How often it is looked what can be purged.
     strict_loads : bool, default True
         Whether a load raises at a damaged record. If not, it leaves the object out, logs it, and notes it in `damaged`.
     allow_eviction : bool, default False
@@ -91,8 +102,6 @@ class CacheDatabaseConfig:
     aside : str or Path, optional
         Directory of the files for commands that can not be written any more, where there is no journal: when another
         writer took over, the writer failed, or `close` had no time. None: ``aside`` in `default_directory`.
-    close_on_sigterm : bool, default True
-        Whether SIGTERM closes the database before it ends the process, where nobody else handles that signal.
 
     Raises
     ------
@@ -114,6 +123,9 @@ class CacheDatabaseConfig:
     block_timeout_s: float = 5.0
     value_bytes_max: int = 8 << 20
     heartbeat_interval_s: float | None = None
+    purge_closed_after_s: float | None = None
+    purge_account_events: bool = False
+    purge_interval_s: float = 300.0
     strict_loads: bool = True
     allow_eviction: bool = False
     retained_bytes_max: int = 32 << 20
@@ -145,6 +157,12 @@ class CacheDatabaseConfig:
             )
         if self.heartbeat_interval_s is not None:
             self._check("heartbeat_interval_s", self.heartbeat_interval_s, 0.01, 86_400)
+        if self.purge_closed_after_s is not None:
+            self._check("purge_closed_after_s", self.purge_closed_after_s, 0, PURGE_AFTER_S_MAX)
+        if not isinstance(self.purge_account_events, bool):
+            raise ConfigError(f"purge_account_events: expected a bool, got {type(self.purge_account_events).__name__}")
+        if self.purge_account_events and self.purge_closed_after_s is None:
+            raise ConfigError("purge_account_events: say after how long, with purge_closed_after_s")
 
     @staticmethod
     def _check(name: str, value: object, least: float, most: float) -> None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
+import threading
 import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from time import monotonic
+from time import monotonic, time_ns
 from types import TracebackType
 from typing import Any, Self, TypeVar, get_args
 
 from eventstore import commands as c
 from eventstore.background import Background
 from eventstore.codec import MsgPackSerializer, Serializer
-from eventstore.config import CacheDatabaseConfig
+from eventstore.config import PURGE_AFTER_S_MAX, CacheDatabaseConfig
 from eventstore.errors import Closed, DamagedRecord, Refused, UnknownId
 from eventstore.facade import Level
 from eventstore.health import Health
-from eventstore.intake import EPOCH, Intake, check
+from eventstore.intake import EPOCH, Intake, check, unix_ns
 from eventstore.loader import Loader, collector_paused
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
@@ -37,7 +38,8 @@ from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.persister import Persister, default_logger
-from eventstore.registry import Life
+from eventstore.purging import Purged, Survey
+from eventstore.registry import Life, Meanwhile
 from eventstore.stats import Stats
 
 A = TypeVar("A", Order, Position, Account)
@@ -111,6 +113,11 @@ class RedisCacheDatabase(Intake):
         self._loader = Loader(
             self._persister.reader, self._keys, self._serializer, config.strict_loads, self._note_damage
         )
+        self._survey = Survey(
+            self._persister.reader, self._keys, self._serializer, self._read_applied, self._note_damage
+        )
+        # Two at a time would tell the same twice.
+        self._purging = threading.RLock()
         try:
             # Money in a currency that this process was not told of has to be read with the right number of decimals.
             self._loader.currencies()
@@ -123,6 +130,8 @@ class RedisCacheDatabase(Intake):
         weakref.finalize(self, _dropped, self._persister, self._background).atexit = False
         if config.heartbeat_interval_s is not None:
             self._background.every(config.heartbeat_interval_s, f"eventstore-heartbeat-{trader_id}", _beat)
+        if config.purge_closed_after_s is not None:
+            self._background.every(config.purge_interval_s, f"eventstore-purge-{trader_id}", _purge)
 
     # -- Life --------------------------------------------------------------------------------------------------
 
@@ -212,7 +221,7 @@ class RedisCacheDatabase(Intake):
 
     def keys(self, pattern: str = "*") -> list[str]:
         check("keys", "pattern", pattern, str)
-        return fnmatch.filter(self._load_at_one_moment(lambda _: self._persister.reader.names())[0], pattern)
+        return fnmatch.filter(self._load_at_one_moment(lambda _: self._persister.reader.names()), pattern)
 
     # -- The one delete that has to read ---------------------------------------------------------------------------
 
@@ -237,30 +246,93 @@ class RedisCacheDatabase(Intake):
                 return
         raise UnknownId(f"delete_account_event {account_id}: it has no event {event_id!r}")
 
+    # -- What is closed ----------------------------------------------------------------------------------------
+
+    def purge(
+        self,
+        closed_before: datetime | None = None,
+        *,
+        older_than_s: float | None = None,
+        account_events: bool = False,
+    ) -> Purged:
+        """Take what is closed out of the views, so that they stay small; the log keeps it, and says that it was done.
+
+        That are the closed orders whose last event, and the closed positions and earlier cycles of positions whose last
+        fill was before a time. An order stays as long as its parent, or an order that it is linked to, is not closed.
+        It does not matter which position an order belongs to. What goes on before the purge is applied stays, whole.
+
+        An update of an order that was purged raises `UnknownId`. A position that was purged may be opened again by an
+        update: it begins anew.
+
+        Reads what may be due, in small pieces; call it on a thread that may wait.
+
+        Parameters
+        ----------
+        closed_before : datetime
+            The time, with a time zone.
+        older_than_s : float
+            Instead of it: how many seconds ago, by this host's clock.
+        account_events : bool, default False
+            Whether account events from before that time are purged, too, but for the last one of each account.
+
+        Returns
+        -------
+        Purged
+            How much was accepted to be purged. `sync` waits until it is done.
+
+        Raises
+        ------
+        SyncTimeout
+            If what was accepted before is not applied within `load_timeout_s`.
+        BacklogFull
+            If there is no room for what is to be purged. What was accepted before that is purged.
+        Refused
+            If none or both of `closed_before` and `older_than_s` are given, or one is out of its bounds.
+        """
+        before_ns = _purge_before_ns(closed_before, older_than_s)
+        _check_flag("purge", "account_events", account_events)
+        self._persister.refuse_to_wait_for_itself("purge")
+        survey = self._survey
+        with self._purging:
+            orders = sum(self._purge(self._orders, *due) for due in survey.orders(before_ns))
+            positions = sum(self._purge(self._positions, *due) for due in survey.positions(before_ns))
+            cycles = sum(map(self._accept_purge, survey.cycles(before_ns)))
+            events = sum(map(self._accept_purge, survey.account_events(before_ns))) if account_events else 0
+        return Purged(orders, positions, cycles, events)
+
+    def _accept_purge(self, found: tuple[c.PurgePositionCycles | c.PurgeAccountEvents, int]) -> int:
+        command, count = found
+        self._accept("purge", command[0], command.__class__, tuple(command))
+        return count
+
+    def _read_applied(self, read: Callable[[], R]) -> R:
+        return self._load(lambda _: read())
+
     # -- Loads -------------------------------------------------------------------------------------------------
 
     def load(self) -> dict[str, bytes]:
         return self._load(lambda loader: loader.values(self._keys.general))
 
     def load_all(self) -> dict[str, dict[Any, Any]]:
-        (currencies, instruments, synthetics, accounts, orders, positions), generation = self._load_at_one_moment(
-            lambda loader: (
-                loader.currencies(),
-                loader.records(self._keys.instruments, Instrument, InstrumentId),
-                loader.records(self._keys.synthetics, SyntheticInstrument, InstrumentId),
-                loader.accounts(),
-                loader.orders(open_only=False),
-                loader.positions(open_only=False),
+        with self._learning() as meanwhile:
+            currencies, instruments, synthetics, accounts, orders, positions = self._load_at_one_moment(
+                lambda loader: (
+                    loader.currencies(),
+                    loader.records(self._keys.instruments, Instrument, InstrumentId),
+                    loader.records(self._keys.synthetics, SyntheticInstrument, InstrumentId),
+                    loader.accounts(),
+                    loader.orders(open_only=False),
+                    loader.positions(open_only=False),
+                )
             )
-        )
-        return {
-            "currencies": currencies,
-            "instruments": instruments,
-            "synthetics": synthetics,
-            "accounts": self._known(self._accounts, generation, accounts, _account_id),
-            "orders": self._known(self._orders, generation, orders, _order_id),
-            "positions": self._known(self._positions, generation, positions, _position_id),
-        }
+            return {
+                "currencies": currencies,
+                "instruments": instruments,
+                "synthetics": synthetics,
+                "accounts": self._known(self._accounts, meanwhile, accounts, _account_id),
+                "orders": self._known(self._orders, meanwhile, orders, _order_id),
+                "positions": self._known(self._positions, meanwhile, positions, _position_id),
+            }
 
     def load_currency(self, code: str) -> Currency | None:
         check("load_currency", "code", code, str)
@@ -290,8 +362,7 @@ class RedisCacheDatabase(Intake):
         return self._one_known(self._accounts, account_id, lambda loader: loader.account(account_id))
 
     def load_accounts(self) -> dict[AccountId, Account]:
-        accounts, generation = self._load_at_one_moment(lambda loader: loader.accounts())
-        return self._known(self._accounts, generation, accounts, _account_id)
+        return self._many_known(self._accounts, lambda loader: loader.accounts(), _account_id)
 
     def load_order(self, client_order_id: ClientOrderId) -> Order | None:
         check("load_order", "client_order_id", client_order_id, ClientOrderId)
@@ -299,8 +370,7 @@ class RedisCacheDatabase(Intake):
 
     def load_orders(self, open_only: bool = False) -> dict[ClientOrderId, Order]:
         _check_flag("load_orders", "open_only", open_only)
-        orders, generation = self._load_at_one_moment(lambda loader: loader.orders(open_only))
-        return self._known(self._orders, generation, orders, _order_id)
+        return self._many_known(self._orders, lambda loader: loader.orders(open_only), _order_id)
 
     def load_position(self, position_id: PositionId) -> Position | None:
         check("load_position", "position_id", position_id, PositionId)
@@ -308,12 +378,11 @@ class RedisCacheDatabase(Intake):
 
     def load_positions(self, open_only: bool = False) -> dict[PositionId, Position]:
         _check_flag("load_positions", "open_only", open_only)
-        positions, generation = self._load_at_one_moment(lambda loader: loader.positions(open_only))
-        return self._known(self._positions, generation, positions, _position_id)
+        return self._many_known(self._positions, lambda loader: loader.positions(open_only), _position_id)
 
     def load_position_cycles(self, position_id: PositionId) -> list[Position]:
         check("load_position_cycles", "position_id", position_id, PositionId)
-        return self._load_at_one_moment(lambda loader: loader.position_cycles(position_id))[0]
+        return self._load_at_one_moment(lambda loader: loader.position_cycles(position_id))
 
     def load_actor(self, component_id: ComponentId) -> dict[str, bytes]:
         check("load_actor", "component_id", component_id, ComponentId)
@@ -375,13 +444,11 @@ class RedisCacheDatabase(Intake):
         self._refuse_closed()
         return self._persister.read(lambda: read(self._loader), self.config.load_timeout_s)
 
-    def _load_at_one_moment(self, read: Callable[[Loader], R]) -> tuple[R, int]:
-        """As `_load`, for what takes several reads; return also the generation before."""
+    def _load_at_one_moment(self, read: Callable[[Loader], R]) -> R:
+        """As `_load`, for what takes several reads."""
         self._refuse_closed()
-        generation = self._generation
         with collector_paused():
-            found = self._persister.read(lambda: read(self._loader), self.config.load_timeout_s, at_one_moment=True)
-        return found, generation
+            return self._persister.read(lambda: read(self._loader), self.config.load_timeout_s, at_one_moment=True)
 
     def _refuse_closed(self) -> None:
         if self._persister.closed:
@@ -390,28 +457,35 @@ class RedisCacheDatabase(Intake):
     def _one_known(
         self, lives: dict[str, Life], aggregate_id: str, load: Callable[[Loader], tuple[A, int] | None]
     ) -> A | None:
-        generation = self._generation
-        loaded = self._load(load)
-        if loaded is None:
-            return None
-        self._learn(lives, generation, aggregate_id, *loaded)
-        return loaded[0]
+        with self._learning() as meanwhile:
+            loaded = self._load(load)
+            if loaded is None:
+                return None
+            self._learn_from(lives, meanwhile, aggregate_id, *loaded)
+            return loaded[0]
+
+    def _many_known(
+        self, lives: dict[str, Life], load: Callable[[Loader], dict[str, tuple[A, int]]], id_of: Callable[[A], K]
+    ) -> dict[K, A]:
+        with self._learning() as meanwhile:
+            return self._known(lives, meanwhile, self._load_at_one_moment(load), id_of)
 
     def _known(
-        self, lives: dict[str, Life], generation: int, loaded: dict[str, tuple[A, int]], id_of: Callable[[A], K]
+        self, lives: dict[str, Life], meanwhile: Meanwhile, loaded: dict[str, tuple[A, int]], id_of: Callable[[A], K]
     ) -> dict[K, A]:
         """Note that from now on this process knows what was `loaded`."""
         found: dict[K, A] = {}
         for aggregate_id, (aggregate, version) in loaded.items():
-            self._learn(lives, generation, aggregate_id, aggregate, version)
+            self._learn_from(lives, meanwhile, aggregate_id, aggregate, version)
             found[id_of(aggregate)] = aggregate
         return found
 
-    def _learn(self, lives: dict[str, Life], generation: int, aggregate_id: str, aggregate: A, version: int) -> None:
-        # What was written meanwhile is further than what was read, and what was deleted meanwhile is gone.
-        if generation == self._generation and aggregate_id not in lives:
+    def _learn_from(
+        self, lives: dict[str, Life], meanwhile: Meanwhile, aggregate_id: str, aggregate: A, version: int
+    ) -> None:
+        if aggregate_id not in lives:
             amendments = len(aggregate._amendments or ()) if isinstance(aggregate, Order) else 0
-            lives.setdefault(aggregate_id, Life(version, aggregate._events, amendments))
+            self._learn(lives, meanwhile, aggregate_id, Life(version, aggregate._events, amendments))
 
     def _note_damage(self, damage: DamagedRecord) -> None:
         if (damage.key, damage.field) not in self._damaged:
@@ -441,6 +515,27 @@ def _dropped(persister: Persister, background: Background[RedisCacheDatabase]) -
 
 def _beat(database: RedisCacheDatabase) -> None:
     database.heartbeat(datetime.now(UTC))
+
+
+def _purge(database: RedisCacheDatabase) -> None:
+    config = database.config
+    purged = database.purge(older_than_s=config.purge_closed_after_s, account_events=config.purge_account_events)
+    if any(purged):
+        database._persister.say("info", "purged what is closed", **purged._asdict())
+
+
+def _purge_before_ns(closed_before: datetime | None, older_than_s: float | None) -> int:
+    if (closed_before is None) == (older_than_s is None):
+        raise Refused("purge: give either closed_before or older_than_s")
+    if older_than_s is None:
+        check("purge", "closed_before", closed_before, datetime)
+        assert closed_before is not None  # noqa: S101 - it was checked
+        return unix_ns("purge", closed_before)
+    if isinstance(older_than_s, bool) or not isinstance(older_than_s, int | float):
+        raise TypeError(f"purge: older_than_s: expected a number of seconds, got {type(older_than_s).__name__}")
+    if not 0 <= older_than_s <= PURGE_AFTER_S_MAX:
+        raise Refused(f"purge: older_than_s: {older_than_s} is not between 0 and {PURGE_AFTER_S_MAX}")
+    return time_ns() - int(older_than_s * 1_000_000_000)
 
 
 def _check_flag(operation: str, name: str, value: object) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import time_ns
 from typing import Any, NoReturn
@@ -35,13 +37,18 @@ from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.model.values import Money
 from eventstore.persister import Persister
-from eventstore.registry import Life
+from eventstore.registry import Life, Meanwhile
 from eventstore.schema import TAGS
 from workers.backlog import Full, Shut
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 VALUE_BYTES = 64
 """What one value of a snapshot is counted as in the backlog: about what it takes there."""
+
+PURGED_POSITIONS_MAX = 100_000
+"""Positions that are remembered as purged, some hundred bytes each: the last ones."""
+
+PurgeOne = c.PurgeOrder | c.PurgePosition
 
 _NO_TRIGGER = TriggerType.NO_TRIGGER
 
@@ -65,13 +72,79 @@ class Intake(CacheDatabase):
         self._orders: dict[str, Life] = {}
         self._positions: dict[str, Life] = {}
         self._accounts: dict[str, Life] = {}
-
-        # Counts what makes things unknown, so that a load which began before can tell.
-        self._generation = 0
+        # Positions that were purged here, the last ones: a node that has one still may open it again.
+        self._purged_positions: dict[str, None] = {}
+        # Held to decide whether something is purged, and to learn and forget. A signal handler may come in between.
+        self._registering = threading.RLock()
+        self._loads: set[Meanwhile] = set()
 
     def _forget_all(self) -> None:
-        self._generation += 1
-        self._orders, self._positions, self._accounts = {}, {}, {}
+        with self._registering:
+            for load in self._loads:
+                load.forget_all()
+            self._orders, self._positions, self._accounts = {}, {}, {}
+            self._purged_positions.clear()
+
+    def _forget(self, lives: dict[str, Life], aggregate_id: str) -> None:
+        with self._registering:
+            for load in self._loads:
+                load.forget(lives, aggregate_id)
+            lives.pop(aggregate_id, None)
+            if lives is self._positions:
+                self._purged_positions.pop(aggregate_id, None)
+
+    @contextmanager
+    def _learning(self) -> Iterator[Meanwhile]:
+        """Collect what becomes unknown while something is loaded, which began before and still has it."""
+        meanwhile = Meanwhile()
+        with self._registering:
+            self._loads.add(meanwhile)
+        try:
+            yield meanwhile
+        finally:
+            with self._registering:
+                self._loads.discard(meanwhile)
+
+    def _learn(self, lives: dict[str, Life], meanwhile: Meanwhile, aggregate_id: str, life: Life) -> None:
+        # What was written meanwhile is further than what was read.
+        with self._registering:
+            if not meanwhile.is_gone(lives, aggregate_id):
+                lives.setdefault(aggregate_id, life)
+
+    def _purge(self, lives: dict[str, Life], command: PurgeOne, last_event_id: str) -> bool:
+        """Accept `command`, unless what it purges went on since it was looked at; return whether it was.
+
+        It was looked at when its last event was that of `last_event_id`. Raises as `Persister.accept`.
+        """
+        aggregate_id = command[0]
+        with self._registering:
+            life = lives.get(aggregate_id)
+            if life is not None:
+                life.purging = True
+                if life.busy or life.version != command.version or life.last_event_id != last_event_id:
+                    life.purging = False
+                    return False
+            try:
+                self._accept("purge", aggregate_id, command.__class__, tuple(command))
+            except BaseException:
+                if life is not None:
+                    life.purging = False
+                raise
+            for load in self._loads:
+                load.forget(lives, aggregate_id)
+            # One that was not known then may have been added since.
+            if life is not None:
+                lives.pop(aggregate_id, None)
+            if command.__class__ is c.PurgePosition:
+                self._purged_positions[aggregate_id] = None
+                if len(self._purged_positions) > PURGED_POSITIONS_MAX:
+                    del self._purged_positions[next(iter(self._purged_positions))]
+            return True
+
+    def _is_purged(self, life: Life) -> bool:
+        """Whether `life`, which was `purging`, is purged; waits until that is decided."""
+        with self._registering:
+            return life.purging
 
     # -- Writes ------------------------------------------------------------------------------------------------
 
@@ -129,17 +202,28 @@ class Intake(CacheDatabase):
             raise Refused(
                 f"add_order {order_id}: it is an order of {order.trader_id}, this is {self.trader_id}'s database"
             )
-        life = self._orders.get(order_id)
-        events: tuple[Any, ...] | None
-        if life is None:
-            life, events = Life(0, ()), tuple(order._events)
-        else:
-            events = life.tail(order._events)
+        if order_id not in self._orders:
+            self._begin_order(order, Life(0, ()), tuple(order._events), position_id, client_id)
+            return
+        with self._registering:  # so that it is not purged meanwhile
+            life = self._orders.get(order_id) or Life(0, ())
+            events = life.tail(order._events) if life.version else tuple(order._events)
             if events is None or not any(event.__class__ is OrderInitialized for event in events):
                 raise AlreadyAdded(
                     f"add_order {order_id}: an order of that id was added or loaded before; use update_order, or "
                     "another client order id"
                 )
+            self._begin_order(order, life, events, position_id, client_id)
+
+    def _begin_order(
+        self,
+        order: Order,
+        life: Life,
+        events: tuple[Any, ...],
+        position_id: PositionId | None,
+        client_id: ClientId | None,
+    ) -> None:
+        order_id = order.client_order_id
         self._accept(
             "add_order",
             order_id,
@@ -168,10 +252,14 @@ class Intake(CacheDatabase):
             If the position was added or loaded before, and this is no new cycle.
         """
         check("add_position", "position", position, Position)
-        life = self._positions.get(position.id)
-        if life is not None and (life.tail(position._events) is not None or life.is_forked_by(position._events)):
-            raise AlreadyAdded(f"add_position {position.id}: it was added or loaded before; use update_position")
-        self._begin_cycle("add_position", position)
+        if position.id not in self._positions:
+            self._begin_cycle("add_position", position)
+            return
+        with self._registering:  # so that it is not purged meanwhile
+            life = self._positions.get(position.id)
+            if life is not None and (life.tail(position._events) is not None or life.is_forked_by(position._events)):
+                raise AlreadyAdded(f"add_position {position.id}: it was added or loaded before; use update_position")
+            self._begin_cycle("add_position", position)
 
     def _begin_cycle(self, operation: str, position: Position) -> None:
         events = tuple(position._events)
@@ -184,6 +272,7 @@ class Intake(CacheDatabase):
         arguments = (position_id, 0, not position.is_closed, events, position.basis)
         self._accept(operation, position_id, self._encode_position, arguments)
         self._positions[position_id] = Life(len(events), events)
+        self._purged_positions.pop(position_id, None)
 
     def update_account(self, account: Account) -> None:
         """Write the events of `account` that were not written yet.
@@ -223,29 +312,35 @@ class Intake(CacheDatabase):
         life = self._orders.get(order_id)
         if life is None:
             self._refuse_unknown("update_order", order_id, "order")
-        events = order._events
-        last = events[-1]
-        if len(events) > 1 and events[-2] is life.last:
-            new: tuple[Any, ...] = (last,)
-        else:
-            new = self._order_tail(life, order)
-        amended = None if order._amendments is None else life.amended(order)
-        arguments = (
-            order_id,
-            life.version,
-            order.status,
-            order.emulation_trigger is not _NO_TRIGGER,
-            new,
-            amended,
-        )
+        life.busy = True  # before `purging` is looked at, see `Life`
         try:
-            self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
-        except (Full, Shut) as error:
-            self._persister.refuse(error, "update_order", order_id)
-        life.version += len(new)
-        life.last = last
-        if amended is not None:
-            life.amendments = len(amended)
+            if life.purging and self._is_purged(life):
+                self._refuse_unknown("update_order", order_id, "order")
+            events = order._events
+            last = events[-1]
+            if len(events) > 1 and events[-2] is life.last:
+                new: tuple[Any, ...] = (last,)
+            else:
+                new = self._order_tail(life, order)
+            amended = None if order._amendments is None else life.amended(order)
+            arguments = (
+                order_id,
+                life.version,
+                order.status,
+                order.emulation_trigger is not _NO_TRIGGER,
+                new,
+                amended,
+            )
+            try:
+                self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
+            except (Full, Shut) as error:
+                self._persister.refuse(error, "update_order", order_id)
+            life.version += len(new)
+            life.last = last
+            if amended is not None:
+                life.amendments = len(amended)
+        finally:
+            life.busy = False
 
     def _order_tail(self, life: Life, order: Order) -> tuple[Any, ...]:
         events = life.tail(order._events)
@@ -268,19 +363,33 @@ class Intake(CacheDatabase):
         position_id = position.id
         life = self._positions.get(position_id)
         if life is None:
-            self._refuse_unknown("update_position", position_id, "position")
-        events = life.tail(position._events)
-        if events is None:
-            if life.is_forked_by(position._events):
-                self._refuse_stale("update_position", position_id, life, position._events)
-            self._begin_cycle("update_position", position)
+            self._update_purged(position)
             return
-        arguments = (position_id, life.version, not position.is_closed, events, None)
+        life.busy = True  # before `purging` is looked at, see `Life`
         try:
-            self._put(("update_position", position_id, time_ns(), self._encode_position, arguments))
-        except (Full, Shut) as error:
-            self._persister.refuse(error, "update_position", position_id)
-        life.written(events)
+            if life.purging and self._is_purged(life):
+                self._update_purged(position)
+                return
+            events = life.tail(position._events)
+            if events is None:
+                if life.is_forked_by(position._events):
+                    self._refuse_stale("update_position", position_id, life, position._events)
+                self._begin_cycle("update_position", position)
+                return
+            arguments = (position_id, life.version, not position.is_closed, events, None)
+            try:
+                self._put(("update_position", position_id, time_ns(), self._encode_position, arguments))
+            except (Full, Shut) as error:
+                self._persister.refuse(error, "update_position", position_id)
+            life.written(events)
+        finally:
+            life.busy = False
+
+    def _update_purged(self, position: Position) -> None:
+        """Write a position that was purged here anew, with all fills that it has. Raises `UnknownId` for any other."""
+        if position.id not in self._purged_positions:
+            self._refuse_unknown("update_position", position.id, "position")
+        self._begin_cycle("update_position", position)
 
     def update_actor(self, actor: Component) -> None:
         """Write what `actor.save()` returns. Raises `TooLarge` if that is over `value_bytes_max`."""
@@ -320,15 +429,17 @@ class Intake(CacheDatabase):
         """Write the state of `order` as it is now. Raises `UnknownId` if this process neither added nor loaded it."""
         check("snapshot_order_state", "order", order, Order)
         order_id = order.client_order_id
-        life = self._orders.get(order_id)
-        if life is None:
-            self._refuse_unknown("snapshot_order_state", order_id, "order")
-        amended = life.amended(order)
-        arguments = (order_id, order.to_dict(), amended)
-        size = len(arguments[1]) * VALUE_BYTES
-        self._accept("snapshot_order_state", order_id, self._encoder.snapshot_order, arguments, size)
-        if amended is not None:
-            life.amendments = len(amended)
+        state = order.to_dict()
+        size = len(state) * VALUE_BYTES
+        with self._registering:  # so that it is not purged meanwhile
+            life = self._orders.get(order_id)
+            if life is None:
+                self._refuse_unknown("snapshot_order_state", order_id, "order")
+            amended = life.amended(order)
+            arguments = (order_id, state, amended)
+            self._accept("snapshot_order_state", order_id, self._encoder.snapshot_order, arguments, size)
+            if amended is not None:
+                life.amendments = len(amended)
 
     def snapshot_position_state(
         self, position: Position, ts_snapshot: int, unrealized_pnl: Money | None = None
@@ -346,20 +457,22 @@ class Intake(CacheDatabase):
             raise Refused(f"snapshot_position_state {position.id}: ts_snapshot {ts_snapshot} does not fit in 64 bits")
         if unrealized_pnl is not None:
             check("snapshot_position_state", "unrealized_pnl", unrealized_pnl, Money)
-        if position.id not in self._positions:
-            self._refuse_unknown("snapshot_position_state", position.id, "position")
         state = position.to_dict()
         state["ts_snapshot"] = ts_snapshot
         state["unrealized_pnl"] = None if unrealized_pnl is None else str(unrealized_pnl)
         arguments = (position.id, state)
         size = len(state) * VALUE_BYTES
-        self._accept("snapshot_position_state", position.id, self._encoder.snapshot_position, arguments, size)
+        with self._registering:  # so that it is not purged meanwhile
+            if position.id not in self._positions:
+                self._refuse_unknown("snapshot_position_state", position.id, "position")
+            self._accept("snapshot_position_state", position.id, self._encoder.snapshot_position, arguments, size)
 
     def index_order_position(self, client_order_id: ClientOrderId, position_id: PositionId) -> None:
         check("index_order_position", "client_order_id", client_order_id, ClientOrderId)
         check("index_order_position", "position_id", position_id, PositionId)
-        arguments = (client_order_id, position_id, client_order_id in self._orders)
-        self._accept("index_order_position", client_order_id, c.IndexOrderPosition, arguments)
+        with self._registering:  # so that it is not purged meanwhile
+            arguments = (client_order_id, position_id, client_order_id in self._orders)
+            self._accept("index_order_position", client_order_id, c.IndexOrderPosition, arguments)
 
     def index_venue_order_id(self, client_order_id: ClientOrderId, venue_order_id: VenueOrderId) -> None:
         check("index_venue_order_id", "client_order_id", client_order_id, ClientOrderId)
@@ -369,13 +482,7 @@ class Intake(CacheDatabase):
     def heartbeat(self, timestamp: datetime) -> None:
         """Note that the node was alive at `timestamp`. Raises `Refused` if it has no time zone."""
         check("heartbeat", "timestamp", timestamp, datetime)
-        if timestamp.utcoffset() is None:
-            raise Refused(f"heartbeat: {timestamp} has no time zone; pass datetime.now(UTC), say")
-        since = timestamp - EPOCH
-        ns = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
-        if not 0 <= ns < 2**64:
-            raise Refused(f"heartbeat: {timestamp} is before 1970 or beyond what 64 bits of nanoseconds hold")
-        self._accept("heartbeat", self._keys.heartbeat, c.Heartbeat, (ns,))
+        self._accept("heartbeat", self._keys.heartbeat, c.Heartbeat, (unix_ns("heartbeat", timestamp),))
 
     # -- Deletes -----------------------------------------------------------------------------------------------
 
@@ -390,14 +497,12 @@ class Intake(CacheDatabase):
     def delete_order(self, client_order_id: ClientOrderId) -> None:
         check("delete_order", "client_order_id", client_order_id, ClientOrderId)
         self._accept("delete_order", client_order_id, c.DeleteOrder, (client_order_id,))
-        self._generation += 1
-        self._orders.pop(client_order_id, None)
+        self._forget(self._orders, client_order_id)
 
     def delete_position(self, position_id: PositionId) -> None:
         check("delete_position", "position_id", position_id, PositionId)
         self._accept("delete_position", position_id, c.DeletePosition, (position_id,))
-        self._generation += 1
-        self._positions.pop(position_id, None)
+        self._forget(self._positions, position_id)
 
     # -- What the verbs have in common ---------------------------------------------------------------------------
 
@@ -428,6 +533,17 @@ def check(operation: str, name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind) or isinstance(value, bool):
         hint = f"; wrap it: {kind.__name__}({value!r:.60})" if isinstance(value, str) else ""
         raise TypeError(f"{operation}: {name}: expected {kind.__name__}, got {type(value).__name__}{hint}")
+
+
+def unix_ns(operation: str, moment: datetime) -> int:
+    """Return `moment` as UNIX nanoseconds. Raises `Refused` if it has no time zone or does not fit in 64 bits."""
+    if moment.utcoffset() is None:
+        raise Refused(f"{operation}: {moment} has no time zone; pass datetime.now(UTC), say")
+    since = moment - EPOCH
+    ns = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
+    if not 0 <= ns < 2**64:
+        raise Refused(f"{operation}: {moment} is before 1970 or beyond what 64 bits of nanoseconds hold")
+    return ns
 
 
 def check_kind(operation: str, record: Record) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 class Life:
     """The written history of one aggregate: the version of its next event, its first event and the last one written."""
 
-    __slots__ = ("_before_purged", "amendments", "first", "last", "version")
+    __slots__ = ("_before_purged", "amendments", "busy", "first", "last", "purging", "version")
 
     def __init__(self, version: int, events: Sequence[Any], amendments: int = 0) -> None:
         self.version = version
@@ -18,6 +18,18 @@ class Life:
         self.amendments = amendments
         """How many of an order's amendments are written."""
         self._before_purged: tuple[Any, ...] = ()
+        # An update must not be accepted behind the purge of what it continues, and takes no lock. So it raises `busy`
+        # before it looks at `purging`, and who purges raises `purging` before it looks at `busy`: one of them sees the
+        # other. What is purged stays `purging`.
+        self.busy = False
+        """Whether an update of it is under way."""
+        self.purging = False
+        """Whether it is being purged, or was."""
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The id of the last event written."""
+        return None if self.last is None else self.last.event_id
 
     def amended(self, order: Any) -> tuple[Any, ...] | None:
         """Return all amendments of `order` if there are some that are not written, otherwise None."""
@@ -55,3 +67,23 @@ class Life:
             self.version += len(events)
             self.last = events[-1]
             self._before_purged = ()
+
+
+class Meanwhile:
+    """What was deleted or purged while a load is under way, which must not learn it."""
+
+    def __init__(self) -> None:
+        self._all = False
+        self._ids: set[tuple[int, str]] = set()
+
+    def forget(self, lives: dict[str, Life], aggregate_id: str) -> None:
+        """Note that `aggregate_id` is not one of `lives` any more."""
+        self._ids.add((id(lives), aggregate_id))
+
+    def forget_all(self) -> None:
+        """Note that everything is gone."""
+        self._all = True
+
+    def is_gone(self, lives: dict[str, Life], aggregate_id: str) -> bool:
+        """Whether `aggregate_id` is not one of `lives` any more."""
+        return self._all or (id(lives), aggregate_id) in self._ids

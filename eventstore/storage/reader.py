@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
@@ -83,6 +83,18 @@ class Reader:
         """Return one field of a hash, or None."""
         with translated(f"read {key} {field}"):
             return cast("bytes | None", self._client.hget(key, field))
+
+    def fields(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
+        """Return some fields of a hash, None for each that is not there."""
+        if not fields:
+            return []
+        with translated(f"read {len(fields)} fields of {key}"):
+            return cast("list[bytes | None]", self._client.hmget(key, list(fields)))
+
+    def field_names(self, key: str) -> list[str]:
+        """Return the names of the fields of a hash; none if there is no such hash."""
+        with translated(f"read the names in {key}"):
+            return [_text(key, name) for name in cast(list[bytes], self._client.hkeys(key))]
 
     def hashes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[bytes, bytes] | DamagedRecord]]:
         """Yield each key and its fields, a page of keys to a round trip.
