@@ -68,6 +68,8 @@ class State:
         The last entry that is in it; 0 if there is none.
     accepted_ms : int
         When that was accepted, UNIX milliseconds; 0 if there is none.
+    keys : Keys
+        The names of the trader's keys.
     views : MemoryViews
         The views, to the byte.
     damaged : list of DamagedRecord
@@ -86,7 +88,7 @@ class State:
         self.accepted_ms = accepted_ms
         self.views = views
         self.damaged: list[DamagedRecord] = []
-        self._keys = keys
+        self.keys = keys
         self._loader = Loader(MemoryReader(views), keys, serializer or MsgPackSerializer(), strict, self.damaged.append)
         # Money in a currency that this process was not told of has to be read with the right number of decimals.
         self._loader.currencies()
@@ -133,51 +135,83 @@ class State:
 
     def general(self) -> dict[str, bytes]:
         """Return what was added by key."""
-        return self._loader.values(self._keys.general)
+        return self._loader.values(self.keys.general)
 
     def currencies(self) -> dict[str, Currency]:
         """Return the currencies by code."""
         return self._loader.currencies()
 
+    def currency(self, code: str) -> Currency | None:
+        """Return one currency as it was added, or None."""
+        return self._loader.record(self.keys.currencies, code, Currency)
+
+    def instrument(self, instrument_id: InstrumentId) -> Instrument | None:
+        """Return one instrument, or None."""
+        return self._loader.instrument(instrument_id)
+
+    def synthetic(self, instrument_id: InstrumentId) -> SyntheticInstrument | None:
+        """Return one synthetic instrument, or None."""
+        return self._loader.synthetic(instrument_id)
+
+    def actor(self, component_id: ComponentId) -> dict[str, bytes]:
+        """Return the saved state of one actor; empty if there is none."""
+        return self._loader.state(self.keys.actors, component_id)
+
+    def strategy(self, strategy_id: StrategyId) -> dict[str, bytes]:
+        """Return the saved state of one strategy; empty if there is none."""
+        return self._loader.state(self.keys.strategies, strategy_id)
+
+    def order_snapshot(self, order_id: ClientOrderId) -> dict[str, Any] | None:
+        """Return the last snapshot of one order, or None."""
+        return self._loader.snapshot(self.keys.order_snapshots, order_id)
+
+    def position_snapshot(self, position_id: PositionId) -> dict[str, Any] | None:
+        """Return the last snapshot of one position, or None."""
+        return self._loader.snapshot(self.keys.position_snapshots, position_id)
+
     def instruments(self) -> dict[InstrumentId, Instrument]:
         """Return the instruments."""
-        return self._loader.records(self._keys.instruments, Instrument, InstrumentId)
+        return self._loader.records(self.keys.instruments, Instrument, InstrumentId)
 
     def synthetics(self) -> dict[InstrumentId, SyntheticInstrument]:
         """Return the synthetic instruments."""
-        return self._loader.records(self._keys.synthetics, SyntheticInstrument, InstrumentId)
+        return self._loader.records(self.keys.synthetics, SyntheticInstrument, InstrumentId)
 
     def actors(self) -> dict[ComponentId, dict[str, bytes]]:
         """Return the saved states of the actors."""
-        return self._loader.states(self._keys.actors, ComponentId)
+        return self._loader.states(self.keys.actors, ComponentId)
 
     def strategies(self) -> dict[StrategyId, dict[str, bytes]]:
         """Return the saved states of the strategies."""
-        return self._loader.states(self._keys.strategies, StrategyId)
+        return self._loader.states(self.keys.strategies, StrategyId)
 
     def order_snapshots(self) -> dict[ClientOrderId, dict[str, Any]]:
         """Return the last snapshot of each order."""
-        return self._loader.snapshots(self._keys.order_snapshots, ClientOrderId)
+        return self._loader.snapshots(self.keys.order_snapshots, ClientOrderId)
 
     def position_snapshots(self) -> dict[PositionId, dict[str, Any]]:
         """Return the last snapshot of each position."""
-        return self._loader.snapshots(self._keys.position_snapshots, PositionId)
+        return self._loader.snapshots(self.keys.position_snapshots, PositionId)
 
     def heartbeat(self) -> datetime | None:
         """Return when the node was alive last, to the microsecond, or None."""
-        ns = self._loader.number(self._keys.heartbeat, "timestamp")
+        ns = self.heartbeat_ns()
         return None if ns is None else EPOCH + timedelta(microseconds=ns // 1000)
+
+    def heartbeat_ns(self) -> int | None:
+        """Return when the node was alive last, UNIX nanoseconds, or None."""
+        return self._loader.number(self.keys.heartbeat, "timestamp")
 
     # -- Indexes -----------------------------------------------------------------------------------------------
 
     def position_ids_of_orders(self) -> dict[ClientOrderId, PositionId]:
         """Return which position an order belongs to."""
-        return self._loader.texts(self._keys.index_order_position, ClientOrderId, PositionId)
+        return self._loader.texts(self.keys.index_order_position, ClientOrderId, PositionId)
 
     def client_ids_of_orders(self) -> dict[ClientOrderId, ClientId]:
         """Return which client an order was given to."""
-        return self._loader.texts(self._keys.index_order_client, ClientOrderId, ClientId)
+        return self._loader.texts(self.keys.index_order_client, ClientOrderId, ClientId)
 
     def venue_order_ids(self) -> dict[ClientOrderId, VenueOrderId]:
         """Return the ids of orders at their venues."""
-        return self._loader.texts(self._keys.index_venue_order_id, ClientOrderId, VenueOrderId)
+        return self._loader.texts(self.keys.index_venue_order_id, ClientOrderId, VenueOrderId)

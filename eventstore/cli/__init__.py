@@ -8,7 +8,23 @@ import sys
 import structlog
 import typer
 
-from eventstore.cli import anchor, archive, compare, demo, explain, export, ingest, journal, log, status, tail, verify
+from eventstore.cli import (
+    anchor,
+    archive,
+    compare,
+    demo,
+    diff,
+    explain,
+    export,
+    ingest,
+    journal,
+    log,
+    rebuild,
+    replay,
+    status,
+    tail,
+    verify,
+)
 from eventstore.errors import EventStoreError
 from eventstore.model.errors import ModelError
 
@@ -29,6 +45,9 @@ app.command()(explain.explain)
 app.command()(export.export)
 app.command()(verify.verify)
 app.command()(anchor.anchor)
+app.command()(replay.replay)
+app.command()(diff.diff)
+app.command()(rebuild.rebuild)
 app.command()(archive.archive)
 app.add_typer(journal.app)
 app.command(hidden=True)(compare.compare)

@@ -21,8 +21,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from eventstore.audit import Log, Moment, open_log
-from eventstore.cli.output import console, naming
+from eventstore.audit import Log, Moment, State, open_log, state_at
+from eventstore.cli.output import CommandFailed, console, naming
 from eventstore.model.identifiers import TraderId
 
 Place = Annotated[
@@ -69,6 +69,24 @@ def time_ns(text: str) -> int:
     if ns < 0:
         raise typer.BadParameter(f"{text!r:.60} is before 1970")
     return ns
+
+
+def state_at_moment(log: Log, text: str | None) -> State:
+    """Return what the trader had at the moment that somebody wrote, by default at the end of `log`.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is no moment.
+    CommandFailed
+        If the log does not reach it.
+    """
+    position, at_ns = (None, None) if text is None else moment(text)
+    end = log.end().position
+    if position is not None and position > end:
+        raise CommandFailed(f"position {position} is not in the log of {log.trader_id}, which ends at {end}")
+    with Watched("folding the log", end if position is None else position) as watched:
+        return state_at(log, position, at_ns, on_entry=lambda _: watched.advance())
 
 
 class Watched:

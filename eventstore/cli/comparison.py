@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from eventstore.audit.diff import ABSENT, differing
+from eventstore.audit.values import account_values
 from eventstore.facade import CacheDatabase
 from eventstore.model.accounts import Account
 
@@ -62,16 +64,7 @@ def load_state(database: CacheDatabase) -> LoadedState:
 
 
 def _account(account: Account) -> dict[str, Any]:
-    return {
-        "id": str(account.id),
-        "type": type(account).__name__,
-        "base_currency": None if account.base_currency is None else account.base_currency.code,
-        "balances": {
-            currency.code: {"total": str(balance.total), "locked": str(balance.locked), "free": str(balance.free)}
-            for currency, balance in account.balances().items()
-        },
-        "event_count": account.event_count,
-    }
+    return {name: value for name, value in account_values(account).items() if name != "margins"}
 
 
 def compare_state(state: LoadedState, final: Mapping[str, Any]) -> list[Check]:
@@ -96,7 +89,7 @@ def compare_state(state: LoadedState, final: Mapping[str, Any]) -> list[Check]:
 
 
 def _check(name: str, got: Mapping[str, Any], expected: Mapping[str, Any]) -> Check:
-    return Check(name, len(expected), list(_differences("", got, expected)))
+    return Check(name, len(expected), list(_differences(got, expected)))
 
 
 def _check_ids(name: str, got: set[str], expected: set[str]) -> Check:
@@ -104,24 +97,21 @@ def _check_ids(name: str, got: set[str], expected: set[str]) -> Check:
     return Check(name, len(expected), missing + [f"{key}: not expected" for key in sorted(got - expected)])
 
 
-def _differences(path: str, got: Any, expected: Any) -> Iterator[str]:
+def _differences(got: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each place where `got` is not what is expected."""
-    if isinstance(got, Mapping) and isinstance(expected, Mapping):
-        for key in [*expected, *(key for key in got if key not in expected)]:
-            place = f"{path} {key}".lstrip()
-            if key not in got:
-                yield f"{place}: missing"
-            elif key not in expected:
-                yield f"{place}: not expected"
-            else:
-                yield from _differences(place, got[key], expected[key])
-    elif not _same(got, expected):
-        yield f"{path}: expected {expected!r:.200}, got {got!r:.200}"
+    for path, wanted, found in differing(expected, got, _same):
+        place = " ".join(path)
+        if found is ABSENT:
+            yield f"{place}: missing"
+        elif wanted is ABSENT:
+            yield f"{place}: not expected"
+        else:
+            yield f"{place}: expected {wanted!r:.200}, got {found!r:.200}"
 
 
-def _same(got: Any, expected: Any) -> bool:
+def _same(expected: Any, got: Any) -> bool:
     if isinstance(got, list | tuple) and isinstance(expected, list):
-        return len(got) == len(expected) and all(map(_same, got, expected))
+        return len(got) == len(expected) and all(map(_same, expected, got))
     if isinstance(got, bool) or isinstance(expected, bool):
         return got is expected
     if isinstance(got, float) and isinstance(expected, float):
