@@ -52,8 +52,8 @@ class ChainCheck:
         self._named = False  # whether something that breaks the chain of this batch is found already
         self._ms = 0
         self._epoch = 0
-        self._gap_at = 0
-        self._astray = 0
+        self._gap_at = -1
+        self._astray = -1
         if chain is not None:
             self._tell(position, chain)
 
@@ -156,7 +156,7 @@ class ChainCheck:
         position, expected = entry.position, self._expected
         if position > expected:
             self._report(
-                Finding("gap", f"{_positions(expected, position - 1)} missing", expected, position - 1, entry.entry_id)
+                Finding("gap", f"missing: {_positions(expected, position - 1)}", expected, position - 1, entry.entry_id)
             )
             self._gap_at = expected
             self._break()

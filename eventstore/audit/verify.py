@@ -238,7 +238,8 @@ class _Verification:
 
     def _read(self, standing: Standing, check: ChainCheck, until_id: str | None) -> None:
         folding = self._because is None
-        skipped = 0 if self._checkpoint is None else check.head.position
+        # What is before a checkpoint is only folded; behind it, a lower position is one astray.
+        skipped = -1 if self._checkpoint is None else check.head.position
         take, decode, fold, keys = check.take, c.decode, self.fold, self._keys
         count = 0
         entry = None
@@ -252,8 +253,10 @@ class _Verification:
                 command = decode(entry.payload)
             except CodecError as error:
                 self._name_undecodable(entry, error)
-            if entry.position > skipped and not take(entry, command):
-                continue
+            if entry.position > skipped:
+                skipped = -1
+                if not take(entry, command):
+                    continue
             if folding and command is not None:
                 project(keys, command, fold)
         self._on_entries(count)
