@@ -33,6 +33,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "journal_fsync_interval_ms": (1, 60_000),
     "journal_bytes_max": (1 << 15, 1 << 44),
     "journal_segment_bytes": (1 << 14, 1 << 32),
+    "archive_least_entries": (1, 1_000_000),
+    "archive_interval_s": (0.01, 86_400),
 }
 
 
@@ -102,6 +104,19 @@ class CacheDatabaseConfig:
     aside : str or Path, optional
         Directory of the files for commands that can not be written any more, where there is no journal: when another
         writer took over, the writer failed, or `close` had no time. None: ``aside`` in `default_directory`.
+    archive : str or Path, optional
+        Directory of the archive. What is old enough goes there from the server in the background, as far as it is
+        durable, so that the log does not grow for ever. Needs at least one of the next two.
+    archive_after_s : float, optional
+        Seconds after which an entry may go.
+    archive_keep_entries : int, optional
+        How many entries stay at least. With `archive_after_s`, an entry goes when both let it.
+    archive_least_entries : int, default 8192
+        How many entries have to have come together before a file is made of them.
+    archive_interval_s : float, default 60.0
+        Seconds between two looks.
+    close_on_sigterm : bool, default True
+        Whether SIGTERM closes the database before it ends the process, where nobody else handles that signal.
 
     Raises
     ------
@@ -136,6 +151,11 @@ class CacheDatabaseConfig:
     journal_bytes_max: int = 4 << 30
     journal_segment_bytes: int = 64 << 20
     aside: str | Path | None = None
+    archive: str | Path | None = None
+    archive_after_s: float | None = None
+    archive_keep_entries: int | None = None
+    archive_least_entries: int = 8192
+    archive_interval_s: float = 60.0
     close_on_sigterm: bool = True
 
     def __post_init__(self) -> None:
@@ -163,6 +183,18 @@ class CacheDatabaseConfig:
             raise ConfigError(f"purge_account_events: expected a bool, got {type(self.purge_account_events).__name__}")
         if self.purge_account_events and self.purge_closed_after_s is None:
             raise ConfigError("purge_account_events: say after how long, with purge_closed_after_s")
+        self._check_archive()
+
+    def _check_archive(self) -> None:
+        if self.archive_after_s is not None:
+            self._check("archive_after_s", self.archive_after_s, 0, 10**9)
+        if self.archive_keep_entries is not None:
+            self._check("archive_keep_entries", self.archive_keep_entries, 0, 10**12)
+        said = self.archive_after_s is not None or self.archive_keep_entries is not None
+        if self.archive is None and said:
+            raise ConfigError("archive_after_s and archive_keep_entries need a directory: give it as archive")
+        if self.archive is not None and not said:
+            raise ConfigError("archive: say which entries may go, by archive_after_s or archive_keep_entries or both")
 
     @staticmethod
     def _check(name: str, value: object, least: float, most: float) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, get_args
 
 from eventstore import commands as c
+from eventstore.archiving import Archiving
 from eventstore.background import Background
 from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.config import PURGE_AFTER_S_MAX, CacheDatabaseConfig
@@ -130,6 +131,9 @@ class RedisCacheDatabase(Intake):
         weakref.finalize(self, _dropped, self._persister, self._background).atexit = False
         if config.heartbeat_interval_s is not None:
             self._background.every(config.heartbeat_interval_s, f"eventstore-heartbeat-{trader_id}", _beat)
+        if config.archive is not None:
+            archiving = Archiving(config.archive, trader_id, config, self._persister)
+            self._background.every(config.archive_interval_s, f"eventstore-archiver-{trader_id}", lambda _: archiving())
         if config.purge_closed_after_s is not None:
             self._background.every(config.purge_interval_s, f"eventstore-purge-{trader_id}", _purge)
 

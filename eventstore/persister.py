@@ -45,7 +45,7 @@ from eventstore.recovery import instance_of
 from eventstore.retained import JournalWindow, MemoryWindow
 from eventstore.stats import Stats
 from eventstore.storage.appender import Accepted, Appender, Batch, Entry
-from eventstore.storage.connect import bulk_bytes_max, connect, default_client_name, redact, server_facts
+from eventstore.storage.connect import Client, bulk_bytes_max, connect, default_client_name, redact, server_facts
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import EmbeddedServer
 from eventstore.storage.reader import Reader
@@ -120,6 +120,7 @@ class Persister:
                     bytes=self._server.cut_bytes,
                 )
         self.url = redact(url)
+        self._whole_url = url
         self._read_client = connect(url, config.timeout_s, default_client_name(trader_id, "reader"), READ_RETRIES)
         self._write_client = connect(url, config.timeout_s, default_client_name(trader_id, "writer"))
         self._probe_client = connect(url, patience_s(config.timeout_s), default_client_name(trader_id, "probe"))
@@ -240,6 +241,10 @@ class Persister:
     def discard(self) -> None:
         """Give up what was connected, where `start` was not called or failed."""
         self._release()
+
+    def client(self, role: str) -> Client:
+        """Return one more connection to the server. Whoever asks for it closes it."""
+        return connect(self._whole_url, self.config.timeout_s, default_client_name(self._trader_id, role))
 
     # -- The first entry and the last --------------------------------------------------------------------------
 
