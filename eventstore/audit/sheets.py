@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 import json
@@ -16,7 +17,7 @@ from eventstore.audit.plain import iso_ns
 from eventstore.audit.rows import TIME_MAX, Row
 from eventstore.errors import AuditError
 
-ROWS_PER_GROUP = 20_000
+ROWS_PER_GROUP = 5_000
 DECIMALS = 18
 DIGITS, DIGITS_WIDE = 38, 76
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -49,6 +50,7 @@ class Sheet:
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._format = make(self._part)
         self._group: list[Row] = []
+        self._ended = False
 
     def add(self, row: Row) -> None:
         """Add a row."""
@@ -65,6 +67,7 @@ class Sheet:
         """Write what is left, to the disk."""
         if self._group:
             self._write()
+        self._ended = True
         self._format.end()
         with self._part.open("rb") as file:
             os.fsync(file.fileno())
@@ -75,6 +78,9 @@ class Sheet:
 
     def discard(self) -> None:
         """Leave nothing behind of a file that was not published."""
+        if not self._ended:
+            with contextlib.suppress(OSError):  # a full disk may be why it is discarded
+                self._format.end()
         self._part.unlink(missing_ok=True)
 
 
