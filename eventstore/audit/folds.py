@@ -85,8 +85,8 @@ class OrderFold:
                 self._noted = command.position_id
         elif self._is_end(command):
             self.order, self._earlier = None, 0
+        self._amend()
         for event in events:
-            self._amend()
             if self.order is None:
                 self.order = Order.create(event)
             elif isinstance(event, OrderInitialized):
