@@ -12,7 +12,7 @@ from eventstore.audit.log import Log, decoded
 from eventstore.audit.state import State
 from eventstore.chain import LogEntry
 from eventstore.codec import MsgPackSerializer, Serializer
-from eventstore.errors import CodecError, DamagedRecord
+from eventstore.errors import CodecError, DamagedRecord, LogGap
 from eventstore.keys import Keys
 from eventstore.loader import collector_paused
 from eventstore.model.record import Record
@@ -72,7 +72,8 @@ def state_at(
     ValueError
         If both are given, or one is negative, or the log does not reach `position`.
     LogGap
-        If entries are missing, or the log does not reach back to its beginning.
+        If entries are missing, or the log does not reach back to its beginning; or if that moment was before a flush,
+        which deleted it.
     DamagedRecord
         If an entry can not be read.
     """
@@ -86,13 +87,22 @@ def state_at(
     until = end if position is None else position
     until_ms = None if time_ns is None else time_ns // NS_IN_MS
     fold = Fold(log.keys)
+    next_position = until + 1
     with collector_paused():
         for entry in log.entries(0, until):
             if until_ms is not None and entry.accepted_ms > until_ms:
+                next_position = entry.position
                 break
             if on_entry is not None:
                 on_entry(entry)
             fold.apply(entry)
+    if next_position > fold.position + 1:  # a flush may stand there, and what was before it is gone
+        raise LogGap(
+            f"{log.keys.log}: what was between positions {fold.position} and {next_position} is not there any more: "
+            "the log was deleted by a flush since",
+            fold.position + 1,
+            next_position - 1,
+        )
     return fold.state(serializer, strict)
 
 
