@@ -93,8 +93,8 @@ class OrderFold:
                 self.order = self.order.transform(event)
             else:
                 self.order.apply(event)
+            self._amend()
             yield event
-        self._amend()
         if not events:
             yield None
 
