@@ -134,6 +134,8 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
         self.known_orders: set[str] = set()
         self.known_positions: set[str] = set()
         self.known_accounts: set[str] = set()
+        # What the present instance has purged, and not begun again.
+        self.purged_positions: set[str] = set()
         self.expected: list[type[c.Command]] = []
         with self._open(NEIGHBOUR) as neighbour:
             neighbour.add("a", b"the neighbour's")
@@ -435,6 +437,7 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
             self.written.cycles.setdefault(position_id, []).append(before)
         self.positions[position_id] = position
         self.known_positions.add(position_id)
+        self.purged_positions.discard(position_id)
         self.written.positions[position_id] = shown_position(position)
         self.expected.append(c.WritePosition)
 
@@ -443,7 +446,10 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
     def update_position(self, data: st.DataObject, fills: int) -> None:
         """Fills that add, reduce, close, turn over, or open again what was flat: that is a new cycle."""
         position = self._any(data, self.positions)
-        if position.id not in self.known_positions:
+        if position.id in self.purged_positions:
+            self.database.update_position(position)
+            self._begin_cycle(position)
+        elif position.id not in self.known_positions:
             with pytest.raises(UnknownId, match="update_position"):
                 self.database.update_position(position)
             return
@@ -477,9 +483,89 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
         self.database.delete_position(position_id)
         self.positions.pop(position_id, None)
         self.known_positions.discard(position_id)
+        self.purged_positions.discard(position_id)
         for collection in (self.written.positions, self.written.cycles, self.written.position_snapshots):
             collection.pop(position_id, None)
         self.expected.append(c.DeletePosition)
+
+    # -- What is closed ------------------------------------------------------------------------------------------
+
+    @rule(data=st.data(), account_events=st.booleans())
+    def purge(self, data: st.DataObject, account_events: bool) -> None:
+        """What is closed and had its last event before a time is gone, whoever wrote it; all else is as it was."""
+        self._purge(data.draw(st.sampled_from([*self._times(), 2**62]), label="before"), account_events)
+
+    def _times(self) -> list[int]:
+        """When something had its last event, in UNIX nanoseconds, and a little later."""
+        events = [was.events[-1] for was in self.written.orders.values()]
+        events += [held[-1] for _, held, _ in self.written.positions.values()]
+        return sorted({event.ts_event + later for event in events for later in (0, 1_000)})
+
+    def _purge(self, moment_ns: int, account_events: bool) -> None:
+        before = EPOCH + timedelta(microseconds=moment_ns // 1000)
+        before_ns = int((before - EPOCH) / timedelta(microseconds=1)) * 1000
+        orders = self._purge_orders(before_ns)
+        positions = self._purge_positions(before_ns)
+        cycles = self._purge_cycles(before_ns)
+        purged = self._purge_accounts(before_ns) if account_events else []
+        found = self.database.purge(before, account_events=account_events)
+        assert found == (orders, positions, sum(cycles), sum(purged))
+        self.expected += [c.PurgeOrder] * orders + [c.PurgePosition] * positions
+        self.expected += [c.PurgePositionCycles] * len(cycles) + [c.PurgeAccountEvents] * len(purged)
+
+    def _purge_orders(self, before_ns: int) -> int:
+        written = self.written
+        alive = {order_id for order_id, was in written.orders.items() if not was.states["closed"]}
+        gone = [
+            order_id
+            for order_id, was in written.orders.items()
+            if was.states["closed"]
+            and was.events[-1].ts_event < before_ns
+            and not alive & {*(was.shown["linked_order_ids"] or ()), was.shown["parent_order_id"]}
+        ]
+        held = (written.orders, written.order_snapshots)
+        indexes = (written.order_position, written.order_client, written.venue_order_id)
+        for order_id in gone:
+            self.known_orders.discard(order_id)
+            for collection in (*held, *indexes):
+                collection.pop(order_id, None)  # type: ignore[attr-defined]
+        return len(gone)
+
+    def _purge_positions(self, before_ns: int) -> int:
+        written = self.written
+        gone = [
+            position_id
+            for position_id, (_, events, is_open) in written.positions.items()
+            if not is_open and events[-1].ts_event < before_ns
+        ]
+        for position_id in gone:
+            self.known_positions.discard(position_id)
+            self.purged_positions.add(position_id)
+            for collection in (written.positions, written.cycles, written.position_snapshots):
+                collection.pop(position_id, None)
+        return len(gone)
+
+    def _purge_cycles(self, before_ns: int) -> list[int]:
+        counts = []
+        for cycles in self.written.cycles.values():
+            count = 0
+            while cycles and cycles[0][1][-1].ts_event < before_ns:
+                del cycles[0]
+                count += 1
+            if count:
+                counts.append(count)
+        return counts
+
+    def _purge_accounts(self, before_ns: int) -> list[int]:
+        counts = []
+        for events in self.written.accounts.values():
+            count = 0
+            while len(events) > 1 and events[0].ts_event < before_ns:
+                del events[0]
+                count += 1
+            if count:
+                counts.append(count)
+        return counts
 
     # -- Life ----------------------------------------------------------------------------------------------------
 
@@ -496,6 +582,7 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
         self.written = Written()
         self.orders, self.positions, self.accounts = {}, {}, {}
         self.known_orders, self.known_positions, self.known_accounts = set(), set(), set()
+        self.purged_positions = set()
         self.expected = [c.Flushed]
 
     @rule(
@@ -519,6 +606,7 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
         if crash:
             assert former.close() <= 1  # its last words were refused
         self.known_orders, self.known_positions, self.known_accounts = set(), set(), set()
+        self.purged_positions = set()
         if load == "everything":
             self._adopt(self.database.load_all(), replace)
         elif load == "one by one":
