@@ -101,7 +101,9 @@ def test_archive_and_stream_are_the_log_that_was(
         wanted = [entry for entry in expected if after < entry.position <= until and entry.accepted_ms >= since_ms]
         assert reading(redis_server.url, directory, lambda log: [*log.raw(after, until, since_ms)]) == wanted
         for entry in expected:
-            found = reading(redis_server.url, directory, lambda log, at=entry.position: state_at(log, at, strict=False).views)
+            found = reading(
+                redis_server.url, directory, lambda log, at=entry.position: state_at(log, at, strict=False).views
+            )
             fold = Fold(KEYS)
             for each in expected[: expected.index(entry) + 1]:
                 fold.apply(each)
@@ -363,9 +365,31 @@ def whole(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -
     directory = tmp_path_factory.mktemp("archive")
     with redis_server.client() as client:
         client.flushall()
-        write(client, [500] * 6, size=1)
+        write(client, [700] * 5, size=1)
         archive(redis_server.url, directory)
     return directory, [*Archive.open(directory, TRADER).entries()]
+
+
+@given(data=st.data())
+def test_any_part_of_a_segment_is_read(whole: tuple[Path, list[LogEntry]], data: st.DataObject) -> None:
+    """Entries of one millisecond may be in several of its blocks, and a part may begin and end anywhere."""
+    directory, expected = whole
+    places = st.integers(-2, len(expected) + 2) | st.integers(990, 1010) | st.integers(1990, 2010)
+    after, until, since_ms = (
+        data.draw(places),
+        data.draw(places),
+        expected[0].accepted_ms + data.draw(st.integers(-1, 5)),
+    )
+    [segment] = (found := Archive.open(directory, TRADER)).segments
+    assert segment.entries == len(expected) == 2800
+    for options in ((after, until, since_ms), (after, None, since_ms), (after, until, None)):
+        assert [*found.entries(*options)] == [
+            entry
+            for entry in expected
+            if after < entry.position
+            and (options[1] is None or entry.position <= options[1])
+            and (options[2] is None or entry.accepted_ms >= options[2])
+        ]
 
 
 @effort(100)
