@@ -43,13 +43,15 @@ end
 
 for i = 1, #replaced, 3 do
   local name = shadow .. replaced[i]
-  if redis.call('TYPE', name).ok ~= replaced[i + 1] or redis.call(count[replaced[i + 1]], name) ~= replaced[i + 2] then
+  if redis.call(count[replaced[i + 1]], name) ~= replaced[i + 2] then
     return {'lost', name}
   end
 end
 
 for i = 1, #replaced, 3 do
-  redis.call('UNLINK', view .. replaced[i])  -- RENAME alone would free what was there here and now
+  if replaced[i + 2] > 64 then
+    redis.call('UNLINK', view .. replaced[i])  -- RENAME alone would free what was there here and now
+  end
   redis.call('RENAME', shadow .. replaced[i], view .. replaced[i])
 end
 for _, name in ipairs(deleted) do
