@@ -22,6 +22,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
     "null": (type(None),),
+    "any": (object,),
 }
 
 
@@ -89,11 +90,15 @@ def _walk(value: Any, path: str, fields: dict[str, str], seen: set[str]) -> None
         seen.add(name)
         kinds = tuple(kind for each in fields[name].split(" or ") for kind in _TYPES[each])
         assert isinstance(value, kinds), f"{path}: {value!r} is no {fields[name]}"
-        assert not isinstance(value, bool) or bool in kinds, f"{path}: {value!r} is no {fields[name]}"
-    if isinstance(value, dict):
+        if object in kinds:
+            return
+        assert not isinstance(value, bool) or {bool, object} & set(kinds), f"{path}: {value!r} is no {fields[name]}"
+    if fields.get(f"{path}.*") == "any":  # whatever is in it is documented elsewhere
+        seen.add(f"{path}.*")
+    elif isinstance(value, dict):
         for key, inner in value.items():
             _walk(inner, f"{path}.{key}".lstrip("."), fields, seen)
     elif isinstance(value, list):
         for inner in value:
-            for key, each in inner.items():
+            for key, each in inner.items() if isinstance(inner, dict) else ():
                 _walk(each, f"{path}[].{key}", fields, seen)
