@@ -95,6 +95,8 @@ def test_a_user_with_the_documented_permissions_can_write_and_read(
             with RedisCacheDatabase(TraderId(TRADER), config=config) as database:
                 assert database.load_all()["orders"]
                 assert database.load_orders(open_only=True) == {}
+                assert database.purge(older_than_s=0, account_events=True).orders
+                assert database.load_orders() == {}
                 database.flush()
                 assert database.keys() != []
         finally:
