@@ -92,11 +92,6 @@ class Filter:
         return Filter(self.kinds, self.ids, self.strategies, self.instruments, self.since, until)
 
     @property
-    def any_entry(self) -> bool:
-        """Whether every entry between its two ends fits."""
-        return not (self.kinds or self.ids or self.strategies or self.instruments)
-
-    @property
     def needs_memory(self) -> bool:
         """Whether it asks for what some entries only show beside earlier ones: strategies and instruments."""
         return bool(self.strategies or self.instruments)

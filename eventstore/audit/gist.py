@@ -20,7 +20,7 @@ def gist(facts: Facts) -> str:
     command = facts.command
     if command is None:
         return f"can not be read: {facts.error}"
-    said = [_OF_COMMAND[command.__class__](command)] if command.__class__ in _OF_COMMAND else []
+    said = [_OF_COMMAND.get(command.__class__, _behind_the_id)(command)]
     said += [f"{type(event).__name__} {event_gist(event)}".rstrip() for event in facts.events]
     if isinstance(command, c.AddOrder | c.UpdateOrder):
         status = command.status
@@ -109,27 +109,16 @@ def _opened(command: c.Opened) -> str:
     return ", ".join(said)
 
 
-def _fields(command: Any) -> str:
-    """Each field by its name; records by their length."""
-    return ", ".join(f"{name} {_shown(value)}" for name, value in command._asdict().items() if value is not None)
+def _behind_the_id(command: Any) -> str:
+    """Each field but the first by its name; records by their length."""
+    fields = list(command._asdict().items())[1:]
+    return ", ".join(f"{name} {_shown(value)}" for name, value in fields if value is not None)
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, bytes):
         return f"{len(value)} bytes" if len(value) > _SHOWN_BYTES or not value.isascii() else repr(value)[1:]
     return str(value)
-
-
-def _behind_the_id(command: Any) -> str:
-    return _fields(_Part(dict(list(command._asdict().items())[1:])))
-
-
-class _Part:
-    def __init__(self, fields: dict[str, Any]) -> None:
-        self._fields = fields
-
-    def _asdict(self) -> dict[str, Any]:
-        return self._fields
 
 
 def _add_order(command: c.AddOrder) -> str:
@@ -151,10 +140,4 @@ _OF_COMMAND: Mapping[type, Callable[[Any], str]] = {
     c.UpdateOrder: lambda _: "",
     c.WriteAccount: lambda _: "",
     c.WritePosition: lambda command: "" if command.basis is None else "a cycle begins",
-    **{
-        kind: _behind_the_id
-        for kind in c.KINDS
-        if kind not in (c.Opened, c.ClosedWell, c.Flushed, c.Quarantined, c.Heartbeat, c.AddOrder, c.UpdateOrder)
-        and kind not in (c.WriteAccount, c.WritePosition)
-    },
 }
