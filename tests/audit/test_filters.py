@@ -114,12 +114,18 @@ def recorded_url() -> Iterator[str]:
         yield server.url
 
 
-@effort(40)
+@pytest.fixture(scope="module")
+def everything(recorded_url: str) -> list[Facts]:
+    """All of it, read once."""
+    with open_log(recorded_url) as log:
+        return all_facts(log)
+
+
+@effort(20)
 @given(data=st.data())
-def test_a_recorded_session_filtered(recorded_url: str, data: st.DataObject) -> None:
+def test_a_recorded_session_filtered(recorded_url: str, everything: list[Facts], data: st.DataObject) -> None:
     """With real events, so that kinds of events, strategies and instruments fit, and trades and venues' ids."""
     with open_log(recorded_url) as log:
-        everything = all_facts(log)
         pick = st.sampled_from(everything)
         some_ids = [an_id for values in data.draw(pick).ids().values() for an_id in values] or ["none"]
         wanted = {
