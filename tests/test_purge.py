@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from eventstore import commands as c
+from eventstore import intake
 from eventstore.audit import Log, state_at
 from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
-from eventstore.errors import AlreadyAdded, BacklogFull, ConfigError, Refused, StaleObject, UnknownId
+from eventstore.errors import AlreadyAdded, BacklogFull, Closed, ConfigError, Refused, StaleObject, UnknownId
 from eventstore.keys import Keys
 from eventstore.model.accounts import Account
 from eventstore.model.currencies import USD
@@ -313,6 +314,30 @@ def test_a_position_that_was_purged_begins_anew_when_the_node_opens_it_again(
     database.delete_position(P)
     with pytest.raises(UnknownId, match="update_position P-1"):
         database.update_position(position)
+
+
+def test_only_so_many_purged_positions_are_remembered(
+    database: RedisCacheDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last ones. One that was forgotten is unknown, and can be added."""
+    monkeypatch.setattr(intake, "PURGED_POSITIONS_MAX", 2)
+    positions = [close(opened(position_id=PositionId(f"P-{number}"))) for number in range(3)]
+    for position in positions:
+        database.add_position(position)
+        database.purge(FUTURE)
+    with pytest.raises(UnknownId, match="update_position P-0"):
+        database.update_position(positions[0])
+    for position in positions[1:]:
+        database.update_position(position)
+    database.add_position(positions[0])
+    assert database.load_positions().keys() == {"P-0", "P-1", "P-2"}
+
+
+def test_a_closed_database_purges_nothing(redis_url: str) -> None:
+    with open_database(redis_url) as database:
+        database.add_order(denied())
+    with pytest.raises(Closed):
+        database.purge(FUTURE)
 
 
 BETWEEN: dict[str, Callable[[RedisCacheDatabase, Order, Position], object]] = {
