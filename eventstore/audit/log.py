@@ -37,7 +37,7 @@ class Log:
         self.archive = archive
 
     def start(self) -> Head:
-        """Return the place behind which the log has to be here: `BEGIN`, unless what was before was archived or deleted.
+        """Return the place behind which the log has to be here: `BEGIN`, unless that was archived or deleted.
 
         Where the log was deleted by a flush, that is the place of the flush.
         """
