@@ -12,6 +12,7 @@ from eventstore.projections import At
 _CACHE_KIB: Final = 48 << 10
 _PENDING_MAX: Final = 20_000
 _IDS_MAX: Final = 50_000
+_ASKED_MAX: Final = 500
 
 _TABLES: Final = """
 PRAGMA journal_mode = OFF;
@@ -39,7 +40,10 @@ class DiskViews:
         self._database.executescript(_TABLES)
         self._database.execute("BEGIN")
         self._ids: dict[str, int] = {}
-        # What was not written yet, by view: a value, or None where it was deleted.
+        self._last_id = 0
+        self._written_id = 0
+        # What was not written yet: views, with their kinds; by view, a value, or None where it was deleted.
+        self._made_now: dict[str, tuple[int, str]] = {}
         self._pending: dict[int, dict[bytes, bytes | None]] = {}
         self._pending_count = 0
 
@@ -74,9 +78,11 @@ class DiskViews:
         n = self._number(lives, key) + 1
         kept = f"{key}{{{n}}}"
         self._delete(kept)
-        self._database.execute("UPDATE views SET name = ? WHERE id = ?", (kept.encode(), view))
+        if view > self._written_id:
+            self._made_now[kept] = self._made_now.pop(key)
+        else:
+            self._database.execute("UPDATE views SET name = ? WHERE id = ?", (kept.encode(), view))
         self._ids.pop(key, None)
-        self._ids[kept] = view
         self.hset(lives, key, str(n))
 
     def drop(self, key: str, lives: str, purged: str) -> None:
@@ -116,49 +122,44 @@ class DiskViews:
 
     def wipe(self) -> None:
         self._ids.clear()
+        self._made_now.clear()
         self._pending.clear()
         self._pending_count = 0
+        self._written_id = self._last_id
         self._database.execute("DELETE FROM items")
         self._database.execute("DELETE FROM views")
 
     # -- Reading -----------------------------------------------------------------------------------------------
 
-    def names(self, after: bytes, count: int) -> list[tuple[bytes, str]]:
-        """Return the next `count` keys behind the name `after`, with ``hash`` or ``set``; empty views are left out."""
+    @property
+    def age(self) -> int:
+        """A mark: what is made later is younger."""
+        return self._last_id
+
+    def names(self, after: bytes, count: int, age: int) -> list[tuple[bytes, str]]:
+        """Return the next `count` keys behind the name `after` that were made before `age`, each with its kind.
+
+        The kind is ``hash`` or ``set``. Some may be empty.
+        """
         self._flush()
         return self._database.execute(
-            "SELECT name, kind FROM views WHERE name > ? AND EXISTS (SELECT 1 FROM items WHERE view = id) "
-            "ORDER BY name LIMIT ?",
-            (after, count),
+            "SELECT name, kind FROM views WHERE name > ? AND id <= ? ORDER BY name LIMIT ?", (after, age, count)
         ).fetchall()
 
-    def kind(self, name: bytes) -> str | None:
-        """Return ``hash`` or ``set``, or None if the key is not there."""
-        self._flush()
-        row = self._database.execute(
-            "SELECT kind FROM views WHERE name = ? AND EXISTS (SELECT 1 FROM items WHERE view = id)", (name,)
-        ).fetchone()
-        return None if row is None else str(row[0])
-
-    def count(self, name: bytes) -> int:
-        """Return how many fields or members the key has."""
+    def has(self, name: bytes, age: int) -> bool:
+        """Whether the key is there, if only empty, and was made before `age`."""
         self._flush()
         view = self._stored_id(name)
-        row = self._database.execute("SELECT COUNT(*) FROM items WHERE view = ?", (view,)).fetchone()
-        return int(row[0])
+        return view is not None and view <= age
 
     def items(self, name: bytes, after: bytes | None = None, count: int = -1) -> dict[bytes, bytes]:
         """Return fields and values, or members, of a key by their names: all, or `count` behind `after`."""
         self._flush()
-        view = self._stored_id(name)
-        if after is None:
-            rows = self._database.execute(
-                "SELECT name, value FROM items WHERE view = ? ORDER BY name LIMIT ?", (view, count)
-            )
-        else:
-            rows = self._database.execute(
-                "SELECT name, value FROM items WHERE view = ? AND name > ? ORDER BY name LIMIT ?", (view, after, count)
-            )
+        rows = self._database.execute(
+            "SELECT items.name, value FROM items JOIN views ON id = view "
+            "WHERE views.name = ? AND items.name >= ? AND items.name IS NOT ? ORDER BY items.name LIMIT ?",
+            (name, after or b"", after, count),
+        )
         return dict(rows.fetchall())
 
     def those_of(self, name: bytes, fields: Sequence[bytes]) -> Mapping[bytes, bytes]:
@@ -166,12 +167,14 @@ class DiskViews:
         self._flush()
         view = self._stored_id(name)
         found: dict[bytes, bytes] = {}
-        for field in fields:
-            row = self._database.execute(
-                "SELECT value FROM items WHERE view = ? AND name = ?", (view, field)
-            ).fetchone()
-            if row is not None:
-                found[field] = row[0]
+        for begin in range(0, len(fields), _ASKED_MAX):
+            asked = fields[begin : begin + _ASKED_MAX]
+            places = ",".join("?" * len(asked))
+            rows = self._database.execute(
+                f"SELECT name, value FROM items WHERE view = ? AND name IN ({places})",  # noqa: S608 - question marks
+                (view, *asked),
+            )
+            found.update(rows.fetchall())
         return found
 
     # -- Storing -----------------------------------------------------------------------------------------------
@@ -189,6 +192,11 @@ class DiskViews:
         held[name] = value
 
     def _flush(self) -> None:
+        if self._made_now:
+            made = [(view, name.encode(), kind) for name, (view, kind) in self._made_now.items()]
+            self._database.executemany("INSERT INTO views VALUES (?, ?, ?)", made)
+            self._made_now.clear()
+        self._written_id = self._last_id
         if not self._pending_count:
             return
         # In the order of the table: what is written together is written where it stands together.
@@ -206,7 +214,8 @@ class DiskViews:
     def _id(self, key: str) -> int | None:
         view = self._ids.get(key)
         if view is None:
-            view = self._stored_id(key.encode())
+            made = self._made_now.get(key)
+            view = self._stored_id(key.encode()) if made is None else made[0]
             if view is not None:
                 self._remember(key, view)
         return view
@@ -214,8 +223,8 @@ class DiskViews:
     def _made(self, key: str, kind: str) -> int:
         view = self._id(key)
         if view is None:
-            cursor = self._database.execute("INSERT INTO views (name, kind) VALUES (?, ?)", (key.encode(), kind))
-            view = int(cursor.lastrowid or 0)
+            self._last_id = view = self._last_id + 1
+            self._made_now[key] = (view, kind)
             self._remember(key, view)
         return view
 
@@ -229,14 +238,17 @@ class DiskViews:
         if view is None:
             return
         self._pending_count -= len(self._pending.pop(view, ()))
-        self._database.execute("DELETE FROM items WHERE view = ?", (view,))
-        self._database.execute("DELETE FROM views WHERE id = ?", (view,))
         self._ids.pop(key, None)
+        if self._made_now.pop(key, None) is None:
+            self._database.execute("DELETE FROM items WHERE view = ?", (view,))
+            self._database.execute("DELETE FROM views WHERE id = ?", (view,))
 
     def _has_items(self, view: int) -> bool:
         held = self._pending.get(view, {})
         if any(value is not None for value in held.values()):
             return True
+        if view > self._written_id:
+            return False
         rows = self._database.execute("SELECT name FROM items WHERE view = ?", (view,))
         return any(name not in held for (name,) in rows)
 
@@ -248,6 +260,8 @@ class DiskViews:
         held = self._pending.get(view, {})
         if name in held:
             return held[name]
+        if view > self._written_id:
+            return None
         row = self._database.execute("SELECT value FROM items WHERE view = ? AND name = ?", (view, name)).fetchone()
         return None if row is None else bytes(row[0])
 

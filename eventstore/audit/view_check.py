@@ -66,25 +66,26 @@ class ViewCheck:
         self._others = frozenset(name.encode() for name in (keys.log, keys.archived, keys.writer, keys.schema))
 
     def run(self) -> None:
-        """Compare: first what the fold has, then what only the server has."""
-        self._compare(self._folded())
-        self._compare(self._only_there())
+        """Compare: first what the fold has, then what else the server has, or a writer has begun meanwhile."""
+        begun = self._fold.age
+        self._compare(self._folded(begun))
+        self._compare(self._others_there(begun))
 
-    def _folded(self) -> Iterable[tuple[bytes, bool]]:
+    def _folded(self, begun: int) -> Iterable[tuple[bytes, bool]]:
         after = b""
-        while page := self._fold.names(after, _KEYS_PAGE):
+        while page := self._fold.names(after, _KEYS_PAGE, begun):
             for name, kind in page:
                 yield name, kind == SET
             after = page[-1][0]
 
-    def _only_there(self) -> Iterable[tuple[bytes, bool]]:
+    def _others_there(self, begun: int) -> Iterable[tuple[bytes, bool]]:
         names = self._moments.names()
         while page := list(islice(names, _KEYS_PAGE * 10)):
             unknown = []
             for name in set(page) - self._others:
                 if name.startswith(self._shadows):
                     self.leftovers += 1
-                elif self._fold.kind(name) is None:
+                elif not self._fold.has(name, begun):
                     unknown.append(name)
             for name, kind in zip(unknown, self._moments.kinds(unknown) if unknown else (), strict=True):
                 if kind not in ("hash", "set", "none"):
@@ -101,11 +102,13 @@ class ViewCheck:
             for (name, is_set), part in zip(page, parts, strict=True):
                 if part.wrong is not None:
                     self._wrong(name, is_set)
-                elif part.cursor or self._fold.count(name) > _WHOLE_MAX:
+                    continue
+                whole = {} if part.cursor else self._fold.items(name, None, _WHOLE_MAX + 1)
+                if part.cursor or len(whole) > _WHOLE_MAX:
                     self._compare_items(name, part.items, self._fold.those_of(name, list(part.items)))
                     large.append((name, is_set, part.cursor))
                 else:
-                    self._compare_items(name, part.items, self._fold.items(name))
+                    self._compare_items(name, part.items, whole)
             for name, is_set, cursor in large:
                 self._rest_of(name, is_set, cursor)
             self.compared += len(page)
