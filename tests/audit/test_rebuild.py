@@ -6,7 +6,9 @@ import contextlib
 import random
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,7 @@ from eventstore.errors import AuditError, DamagedRecord, LogGap, StorageError
 from eventstore.keys import Keys
 from eventstore.model.identifiers import ClientOrderId, TraderId
 from eventstore.model.orders import Order
+from tests.support.archives import archive
 from tests.support.databases import TRADER, open_database
 from tests.support.effort import effort
 from tests.support.logs import check_log, dump, folded, read_log, views_of
@@ -237,6 +240,31 @@ def test_a_log_that_begins_with_a_flush_is_whole(client: Redis, redis_url: str) 
     client.hset(KEYS.general, "mine", "x")
     assert rebuilt(redis_url).different == [KEYS.general]
     check_log(client, KEYS)
+
+
+def test_an_archived_log_is_rebuilt_with_its_archive(client: Redis, redis_url: str, tmp_path: Path) -> None:
+    """Without it, the error says where the rest is. A writer that goes on meanwhile, and what is archived, change
+    nothing about that; the archive alone has no views."""
+    trade(redis_url, 60, batch_count_max=10)
+    before = views(client)
+    archive(redis_url, tmp_path)
+    client.delete(KEYS.general, KEYS.orders)
+    refused(client, redis_url, LogGap, "are in the archive; name it, too")
+    with open_database(redis_url) as database:
+
+        def go_on(step: str) -> None:
+            if step == "compare":
+                database.add("key-1", b"new")
+                database.sync()
+                archive(redis_url, tmp_path)
+
+        with open_log(redis_url, TRADER, tmp_path) as log:
+            done = rebuild(log, on_step=go_on)
+        assert (done.swapped, done.missing) == (True, [KEYS.orders])
+        assert done.different == [KEYS.general]  # the new field alone is there
+    assert views(client) == {**before, KEYS.general: {**before[KEYS.general], b"key-1": b"new"}, KEYS.archived: ANY}
+    with open_log(tmp_path, TRADER) as log, pytest.raises(AuditError, match="an archive has no views"):
+        rebuild(log)
 
 
 # -- Killed ----------------------------------------------------------------------------------------------------
