@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -82,8 +83,9 @@ class Lock:
                 f"{directory} is in use by process {holder or '?'}: one process at a time; end that one, or name "
                 "another directory"
             ) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+        with suppress(OSError):  # it is for people, and the lock stands where there is no room
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
 
     def drop(self) -> None:
         """Let it go."""
