@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -162,7 +162,7 @@ class DiskViews:
         )
         return dict(rows.fetchall())
 
-    def those_of(self, name: bytes, fields: Sequence[bytes]) -> Mapping[bytes, bytes]:
+    def those_of(self, name: bytes, fields: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return those of `fields` that the key has, with their values."""
         self._flush()
         view = self._stored_id(name)
