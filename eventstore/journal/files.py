@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from eventstore.errors import JournalError, JournalRefused
+from eventstore.file_lock import FileLock, LockTaken
 
 LOCK: Final = "journal.lock"
 UNFINISHED: Final = ".new"
@@ -61,45 +60,15 @@ def own_directory(directory: Path | str) -> Path:
     return home
 
 
-class Lock:
-    """Says that one process uses a directory, to be let go or to end with the process.
-
-    Raises, when it is made
-    -----------------------
-    JournalRefused
-        If another process has it, or this one already.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip()
-            os.close(self._fd)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            raise JournalRefused(
-                f"{directory} is in use by process {holder or '?'}: one process at a time; end that one, or name "
-                "another directory"
-            ) from error
-        with suppress(OSError):  # it is for people, and the lock stands where there is no room
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
-
-    def drop(self) -> None:
-        """Let it go."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            # Closing is not enough: a child that is being forked has a descriptor of the same lock for a moment.
-            fcntl.flock(fd, fcntl.LOCK_UN)
-            os.close(fd)
-
-    def disown(self) -> None:
-        """In a child after a fork: close its descriptor, which leaves the lock to the parent."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
+def lock(directory: Path) -> FileLock:
+    """Say that this process uses a directory. Raises `JournalRefused` if another one does, or this one already."""
+    try:
+        return FileLock(directory / LOCK)
+    except LockTaken as taken:
+        raise JournalRefused(
+            f"{directory} is in use by process {taken.holder}: one process at a time; end that one, or name another "
+            "directory"
+        ) from taken
 
 
 def allocate(fd: int, size: int) -> None:

@@ -15,6 +15,7 @@ from typing import Final, Literal
 from zlib import crc32
 
 from eventstore.errors import JournalError, JournalFull
+from eventstore.file_lock import FileLock
 from eventstore.journal import files
 from eventstore.journal.header import HEADER_BYTES, OWNERS_MAX, Header
 from eventstore.journal.keeper import Keeper
@@ -54,7 +55,7 @@ class Journal:
     def __init__(
         self,
         directory: Path,
-        lock: files.Lock,
+        lock: FileLock,
         held: Survey,
         identity: tuple[str, int, str],
         fsync: Fsync,
@@ -161,7 +162,7 @@ class Journal:
             )
         home = files.own_directory(directory)
         try:
-            lock = files.Lock(home)
+            lock = files.lock(home)
             try:
                 held = inspected(home, trader_id, schema_version)
                 tidy(held, durable=fsync != NEVER)

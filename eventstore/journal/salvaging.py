@@ -88,7 +88,7 @@ def salvage(
     try:
         if not (home / files.LOCK).is_file():
             raise JournalError(f"{home} is no journal's directory; name one that a database was given as its journal")
-        lock = files.Lock(home)
+        lock = files.lock(home)
         try:
             return _salvage(home, placeholder, trader_id, owner)
         finally:

@@ -16,7 +16,7 @@ from redis import Redis
 
 from eventstore import commands as c
 from eventstore.audit.archive import Archive, archives, is_archive
-from eventstore.audit.archive.directory import LOCK, Lock, trader_directory
+from eventstore.audit.archive.directory import LOCK, lock, trader_directory
 from eventstore.audit.archive.retention import Criterion
 from eventstore.chain import LogEntry
 from eventstore.errors import ArchiveError, Held, StorageError
@@ -349,7 +349,7 @@ def test_two_archivers_are_one_too_many(client: Redis, redis_url: str, tmp_path:
     archive(redis_url, tmp_path, on_step=second)
     assert len(seen) > 5
     assert str(home) in seen[0]
-    with Lock(home):
+    with lock(home):
         pass
     assert archives(tmp_path) == [TRADER]
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from eventstore.audit.archive import manifest
 from eventstore.audit.archive.check import check
-from eventstore.audit.archive.directory import Lock, own_directory, trader_directory
+from eventstore.audit.archive.directory import lock, own_directory, trader_directory
 from eventstore.audit.archive.manifest import UNFINISHED, Manifest, Segment, is_segment_name, segment_name
 from eventstore.audit.archive.retention import Criterion
 from eventstore.audit.archive.segment import SegmentWriter
@@ -109,7 +109,7 @@ class Archiver:
             If the server can not be reached or refuses.
         """
         home = own_directory(self._directory, self._trader_id)
-        with _naming(home), Lock(home):
+        with _naming(home), lock(home):
             found = self._found(home)
             self._remove_leftovers(home, found)
             trimmed = self._resume(found)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 from urllib.parse import quote
 
 from eventstore.audit.archive import manifest
 from eventstore.errors import ArchiveError
+from eventstore.file_lock import FileLock, LockTaken
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.data_directory import is_data_directory
 
@@ -73,33 +72,9 @@ def own_directory(directory: str | Path, trader_id: TraderId) -> Path:
     return home
 
 
-class Lock:
-    """Says that one process writes to an archive; it ends with the process. Readers need none.
-
-    Raises, when it is made
-    -----------------------
-    ArchiveError
-        If another process has it, or this one already.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip()
-            os.close(self._fd)
-            raise ArchiveError(
-                f"{directory}: process {holder or '?'} is archiving there; wait until it is done"
-            ) from error
-        with suppress(OSError):  # it is for people, and the lock stands where there is no room
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        # Closing is not enough: a child that is being forked has a descriptor of the same lock for a moment.
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
-        os.close(self._fd)
+def lock(home: Path) -> FileLock:
+    """Say that this process writes to an archive; readers need no lock. Raises `ArchiveError` if another one does."""
+    try:
+        return FileLock(home / LOCK)
+    except LockTaken as taken:
+        raise ArchiveError(f"{home}: process {taken.holder} is archiving there; wait until it is done") from taken
