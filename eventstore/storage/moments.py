@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import redis
 
@@ -52,7 +52,8 @@ class Moments:
         cursor = 0
         while True:
             with translated(f"look for keys of {self._keys.namespace}"):
-                cursor, names = self._client.scan(cursor, match=f"{pattern}*", count=SCAN_COUNT)  # type: ignore[misc]
+                answer = self._client.scan(cursor, match=f"{pattern}*", count=SCAN_COUNT)
+            cursor, names = cast(tuple[int, list[bytes]], answer)
             yield from names
             if cursor == 0:
                 return
