@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from eventstore.audit.chained import Chained
+from eventstore.audit.chain_check import ChainCheck
+from eventstore.audit.findings import Finding
 from eventstore.audit.log import Log
 from eventstore.audit.replay import Fold
 from eventstore.chain import BEGIN, LogEntry
@@ -117,7 +118,7 @@ class _Rebuild:
         self._on_step = on_step
         self._on_entry = on_entry
         self._fold = Fold(log.keys)
-        self._chained = Chained(BEGIN)
+        self._chain = ChainCheck(BEGIN.position, BEGIN.chain, self._refuse, {})
         self._wrong: dict[bytes, Verdict] = {}
         self._stale: set[bytes] = set()
         """The views whose shadow is to be written, or written anew."""
@@ -139,7 +140,7 @@ class _Rebuild:
                 self._shadows.drop(self._written)
                 return self._rebuilt(swapped=False)
             if dry_run:
-                if self._log.end() == self._chained.head:
+                if self._log.end() == self._chain.head:
                     return self._rebuilt(swapped=False)
             else:
                 self._write()
@@ -167,19 +168,18 @@ class _Rebuild:
         """
         fold, begun = self._fold, self._fold.position
         end = self._log.end() if looking else None
-        # The first time from the beginning, which has to be there. Then not again from there: `Chained` sees a gap.
+        # The first time from the beginning, which has to be there. Then not again from there: the check of the chain sees a gap.
         for entry in self._log.entries(begun, since_ms=fold.accepted_ms if begun else None):
             self._on_entry(entry)
-            wrong = self._chained.take(entry)
-            if wrong is not None:
-                raise self._broken(wrong)
-            fold.apply(entry)
-        if not self._chained.whole:
-            raise self._broken(f"position {fold.position} shows no chain head, and nothing follows")
+            self._chain.take(entry, fold.apply(entry))
+        self._chain.finish()
         more = fold.position > begun
-        if end is not None and end != self._chained.head and (not more or end.position >= fold.position):
+        if end is not None and end != self._chain.head and (not more or end.position >= fold.position):
             raise self._broken(f"it ends at position {fold.position}, not as the fence says at {end.position}")
         return more
+
+    def _refuse(self, finding: Finding) -> None:
+        raise self._broken(finding.message)
 
     def _broken(self, wrong: str) -> AuditError:
         return AuditError(
@@ -270,7 +270,7 @@ class _Rebuild:
                 deleted.append(name)
             else:
                 replaced.append((name, set if isinstance(content, set) else dict, len(content)))
-        return self._shadows.swap(self._chained.head, replaced, deleted)
+        return self._shadows.swap(self._chain.head, replaced, deleted)
 
     def _rebuilt(self, *, swapped: bool) -> Rebuilt:
         def of(verdict: Verdict) -> list[str]:

@@ -33,11 +33,13 @@ class Fold:
         self.position = 0
         self.accepted_ms = 0
 
-    def apply(self, entry: LogEntry) -> None:
-        """Apply the entry that comes next. Raises as `eventstore.audit.log.decoded`."""
-        project(self.keys, decoded(self.keys, entry), self.views)
+    def apply(self, entry: LogEntry) -> c.Command:
+        """Apply the entry that comes next, and return its command. Raises as `eventstore.audit.log.decoded`."""
+        command = decoded(self.keys, entry)
+        project(self.keys, command, self.views)
         self.position = entry.position
         self.accepted_ms = entry.accepted_ms
+        return command
 
     def state(self, serializer: Serializer | None = None, strict: bool = True) -> State:
         """Return the state now. It reads the views of this fold: it goes on as the fold does."""
