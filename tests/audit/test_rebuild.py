@@ -198,7 +198,7 @@ def test_a_log_whose_chain_is_broken_is_refused(client: Redis, redis_url: str) -
         if number == 7:
             fields = {**fields, b"e": c.encode(c.Add("key-1", b"forged"))}
         client.xadd(KEYS.log, fields, id=entry_id)
-    refused(client, redis_url, AuditError, r"chain of the log is broken: positions \d+ to \d+ .*No view was changed")
+    refused(client, redis_url, AuditError, r"chain of the log is broken: positions \d+ to \d+: .*No view was changed")
 
 
 def test_a_log_that_was_cut_is_refused(client: Redis, redis_url: str) -> None:
@@ -217,7 +217,7 @@ def test_a_log_that_was_cut_is_refused(client: Redis, redis_url: str) -> None:
     refused(client, redis_url, AuditError, rf"it ends at position {heads[0] + 1}, not as the fence says at {len(rows)}")
     for entry_id, fields in rows[heads[0] + 1 : middle + 1]:
         client.xadd(KEYS.log, fields, id=entry_id)
-    refused(client, redis_url, AuditError, f"position {middle + 1} shows no chain head, and nothing follows")
+    refused(client, redis_url, AuditError, rf"positions? (\d+ to )?{middle + 1}: no chain head stands behind")
 
 
 def test_an_entry_that_can_not_be_read_is_refused(client: Redis, redis_url: str) -> None:
