@@ -3,6 +3,10 @@
 import contextlib
 import io
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from tests.support.cli import TRADER, Run, session
 from tests.support.processes import ROOT
 from tests.support.redis_server import RedisServer
 
+AUDIT = ROOT / "docs" / "audit.md"
 LAYOUT = ROOT / "docs" / "redis-layout.md"
 
 
@@ -49,6 +54,38 @@ def test_the_example_that_reads_a_log_without_the_library_works(eventstore: Run,
         database.add("key", b"value")
     names = [line.split()[1] for line in run(code).splitlines()]
     assert names == ["Flushed", "Add", "ClosedWell"]
+
+
+def test_the_worked_example_of_an_audit_works(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step by step: each verb ends with the status that is shown, 0 if none is, and the answers are in what it says."""
+    monkeypatch.chdir(scratch)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    shutil.copy(session("trailing"), scratch)
+    text = AUDIT.read_text().partition("## A worked example\n")[2].partition("\n## ")[0]
+    said = ""
+    for language, block_text in re.findall(r"^```(console|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            said += run(block_text)
+            continue
+        steps = re.findall(r"^\$ eventstore (.*)\n(?:exit status (\d+)\n)?", block_text, re.MULTILINE)
+        assert len(steps) == block_text.count("$ "), block_text
+        for arguments, status in steps:
+            command = [sys.executable, "-m", "eventstore", *shlex.split(arguments)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == int(status or 0), (arguments, done)
+            said += done.stdout
+    for answer in (
+        "2172  ",
+        "opening_order_id: - -> O-20130219-233000-001-000-117",
+        "2188  ",
+        "OrderFilled SELL 1000000 @ 93.703",
+        "probably from",
+        "LONG 1000000 93.767\n",
+        "FLAT 93.703 -67749 JPY\n",
+        "{trader-RECORDER-001}:orders",
+        "O-20130219-233000-001-000-117",
+    ):
+        assert answer in said, (answer, said)
 
 
 def test_the_worked_example_of_an_entry_says_what_the_bytes_say() -> None:
