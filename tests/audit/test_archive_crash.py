@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -134,6 +135,78 @@ def test_an_archiver_that_is_killed_again_and_again_comes_to_an_end(
         whole(redis_url, tmp_path, expected)
         step += 1
     completed(redis_url, tmp_path, expected, client)
+
+
+def test_what_was_not_trimmed_is_trimmed_only_when_its_manifest_is_on_the_disk(
+    client: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by the run behind the one that wrote it. Otherwise a loss of power could take the only list of the files."""
+    write(client, SIZES)
+    expected, steps = entries(redis_url), list[str]()
+    home = trader_directory(tmp_path, TRADER)
+
+    def sync(path: Path) -> None:
+        if path == home and (home / "manifest.json").exists():
+            steps.append("synced")
+            raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr("eventstore.audit.archive.manifest.sync_directory", sync)
+    with pytest.raises(ArchiveError, match="the disk is gone"):
+        archive(redis_url, tmp_path)
+    monkeypatch.setattr("eventstore.audit.archive.archiver.sync_directory", sync)
+    with pytest.raises(ArchiveError, match="the disk is gone"):
+        archive(redis_url, tmp_path, on_step=steps.append)
+    assert steps[0] == "synced"
+    assert "trim" not in steps
+    assert len(logs.read_log(client, KEYS)) == len(expected)
+    monkeypatch.undo()
+    completed(redis_url, tmp_path, expected, client)
+
+
+def test_a_new_archive_is_in_its_directory_before_anything_is_trimmed(
+    client: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(client, SIZES)
+    synced = list[Path]()
+
+    def step(name: str) -> None:
+        if name == "trim":
+            assert tmp_path / "new" in synced
+            assert tmp_path in synced
+
+    monkeypatch.setattr("eventstore.audit.archive.archiver.sync_directory", synced.append)
+    archive(redis_url, tmp_path / "new", on_step=step)
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_files_that_an_older_manifest_does_not_name_are_kept(
+    client: Redis, redis_url: str, tmp_path: Path, flushed: bool
+) -> None:
+    """As in a copy of an archive that was made while it was written: they may be all there is of these entries."""
+    write(client, [5] * 4)
+    archive(redis_url, tmp_path, Criterion(keep_entries=10))
+    path = trader_directory(tmp_path, TRADER) / "manifest.json"
+    older = path.read_bytes()
+    archive(redis_url, tmp_path)
+    newer, expected = path.read_bytes(), entries(redis_url, tmp_path)
+    if flushed:
+        with Writer(client) as writer:
+            writer.batch([c.Flushed(0, b"")])
+            writer.batch([c.Heartbeat(1)])
+    files, keys = {name.name for name in path.parent.iterdir()}, stored(client)
+    for there in older, None:
+        path.unlink()
+        if there is not None:
+            path.write_bytes(there)
+        for way in ("run", "look"):
+            with pytest.raises(ArchiveError, match="the manifest is older than this file"):  # noqa: SIM117
+                with archiver(redis_url, tmp_path) as made:
+                    getattr(made, way)(EVERYTHING)
+        assert {name.name for name in path.parent.iterdir()} | {path.name} == files
+        assert stored(client) == keys
+    path.write_bytes(newer)
+    archive(redis_url, tmp_path)
+    assert entries(redis_url, tmp_path)[:15] == expected[:15]
 
 
 # -- Without a server ------------------------------------------------------------------------------------------------

@@ -13,7 +13,14 @@ from typing import Final, NamedTuple
 from eventstore.audit.archive import manifest
 from eventstore.audit.archive.check import check
 from eventstore.audit.archive.directory import lock, own_directory, trader_directory
-from eventstore.audit.archive.manifest import UNFINISHED, Manifest, Segment, is_segment_name, segment_name
+from eventstore.audit.archive.manifest import (
+    UNFINISHED,
+    Manifest,
+    Segment,
+    first_of,
+    is_segment_name,
+    segment_name,
+)
 from eventstore.audit.archive.retention import Criterion
 from eventstore.audit.archive.segment import SegmentWriter
 from eventstore.audit.log import flush_in
@@ -111,8 +118,12 @@ class Archiver:
         home = own_directory(self._directory, self._trader_id)
         with _naming(home), lock(home):
             found = self._found(home)
-            self._remove_leftovers(home, found)
-            trimmed = self._resume(found)
+            leftovers = self._leftovers(home, found)
+            resumable = self._resumable(found)
+            for name in leftovers:
+                self._step("remove a leftover")
+                (home / name).unlink()
+            trimmed = self._resume(home, found) if resumable else 0
             sealed: list[Segment] = []
             until = self._until(criterion, ceiling)
             if until - found.end.position < least:
@@ -120,6 +131,10 @@ class Archiver:
             for segment in self._seal(home, found, until):
                 found = found._replace(segments=(*found.segments, segment))
                 self._step("write the manifest")
+                if len(found.segments) == 1:
+                    for parent in list(home.parents)[:2]:  # where it may just have been made
+                        with suppress(PermissionError):  # one that may only be gone through was not made here
+                            sync_directory(parent)
                 manifest.store(home, found)
                 sealed.append(segment)
                 trimmed += self._trim(found)
@@ -131,6 +146,8 @@ class Archiver:
         home = trader_directory(self._directory, self._trader_id)
         with _naming(home):
             found = self._found(home)
+            if home.is_dir():
+                self._leftovers(home, found)
             self._resumable(found)
             end, count = found.end, 0
             for before, batch in self._batches(found, self._until(criterion, ceiling)):
@@ -146,13 +163,24 @@ class Archiver:
             raise ArchiveError(f"{home / manifest.NAME} is of {found.trader_id}, and not of {self._trader_id}")
         return found
 
-    def _remove_leftovers(self, home: Path, found: Manifest) -> None:
-        """Remove what a run left that did not come to its manifest: all of it is still in the log."""
+    def _leftovers(self, home: Path, found: Manifest) -> list[str]:
+        """What a run left that did not come to its manifest: all of it is still in the log, or a flush deleted it.
+
+        Raises if it is not: then the manifest is older than the files.
+        """
         known = {segment.file for segment in found.segments}
-        for name in os.listdir(home):
-            if name.endswith(UNFINISHED) or (is_segment_name(name) and name not in known):
-                self._step("remove a leftover")
-                (home / name).unlink()
+        names = [name for name in sorted(os.listdir(home)) if name not in known]
+        strange = [name for name in names if is_segment_name(name)]
+        archived = self._stream.archived() if strange else None
+        for name in strange:
+            # The log is trimmed, and says so, only behind the manifest.
+            if archived is not None and archived.position >= first_of(name):
+                raise ArchiveError(
+                    f"{home / name} is not in {manifest.NAME}, and the log was archived up to position "
+                    f"{archived.position}: the manifest is older than this file, which may be all there is of these "
+                    "entries. Put the newer manifest back; or move the file away if another archive has them"
+                )
+        return [name for name in names if name.endswith(UNFINISHED)] + strange
 
     # -- What goes ---------------------------------------------------------------------------------------------
 
@@ -258,9 +286,11 @@ class Archiver:
 
     # -- Trimming ----------------------------------------------------------------------------------------------
 
-    def _resume(self, found: Manifest) -> int:
+    def _resume(self, home: Path, found: Manifest) -> int:
         """Trim what a run before this one has archived and did not trim; return how many entries went."""
-        return self._trim(found) if self._resumable(found) else 0
+        self._step("sync the directory")
+        sync_directory(home)  # it may have ended before the name of its manifest was on the disk
+        return self._trim(found)
 
     def _resumable(self, found: Manifest) -> bool:
         """Whether the log still has entries of the archive. Raises if it is not the log that was archived."""

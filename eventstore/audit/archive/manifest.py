@@ -87,6 +87,11 @@ def is_segment_name(name: str) -> bool:
     return _FILE.fullmatch(name) is not None
 
 
+def first_of(name: str) -> int:
+    """Return the first position of a segment, from its name."""
+    return int(name.partition("-")[0])
+
+
 def load(directory: Path) -> Manifest | None:
     """Read the manifest in a trader's directory; None if there is none.
 
