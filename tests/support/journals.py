@@ -52,7 +52,7 @@ def oldest(journal: Journal) -> Segment:
 
 
 def crash(journal: Journal) -> None:
-    """Leave the journal as a killed process would: nothing is closed or cut; only the lock is gone."""
+    """Leave the journal as a killed process would: nothing is cut or deleted; only the lock is gone."""
     keeper = journal._keeper
     assert keeper is not None
     keeper._stopping = True
@@ -62,6 +62,8 @@ def crash(journal: Journal) -> None:
     journal._lock.drop()
     journal._ended = "crashed"
     journal.tail[0].limit = 0
+    for segment in [*journal.segments.values(), *journal.prepared]:
+        segment.release()
 
 
 def write(journal: Journal, payloads: list[bytes]) -> list[JournalRecord]:
