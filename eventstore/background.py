@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from time import monotonic
 from typing import Generic, TypeVar
 
 from eventstore.errors import BacklogFull, Closed, Held, Retryable, SyncTimeout
@@ -51,6 +52,9 @@ class Background(Generic[T]):
         worker.start()
 
     def stop(self, timeout_s: float) -> None:
-        """End all of it, and wait for what is under way, `timeout_s` seconds at most for each."""
+        """End all of it, and wait for what is under way, `timeout_s` seconds at most."""
+        deadline = monotonic() + timeout_s
         for worker in self._workers:
-            worker.stop(timeout_s)
+            worker.stop(0.0)
+        for worker in self._workers:
+            worker.stop(max(deadline - monotonic(), 0.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from time import monotonic
 
 import pytest
 
@@ -71,5 +72,25 @@ def test_stopping_ends_all_of_it() -> None:
     background.every(86_400, "another", Owner.work)
     for _ in range(2):
         assert owner.called.acquire(timeout=PATIENCE_S)
+    background.stop(PATIENCE_S)
+    assert not any(worker._thread.is_alive() for worker in background._workers)
+
+
+def test_stopping_takes_no_longer_than_it_may_however_much_is_under_way() -> None:
+    released, owner = threading.Event(), Owner()
+    background = Background(owner, lambda level, event, **values: None)
+
+    def work(owner: Owner) -> None:
+        owner.work()
+        released.wait(PATIENCE_S)
+
+    for number in range(4):
+        background.every(86_400, f"{number}", work)
+    for _ in range(4):
+        assert owner.called.acquire(timeout=PATIENCE_S)
+    began = monotonic()
+    background.stop(0.3)
+    assert monotonic() - began < 0.9
+    released.set()
     background.stop(PATIENCE_S)
     assert not any(worker._thread.is_alive() for worker in background._workers)
