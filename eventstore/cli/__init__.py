@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
@@ -56,6 +57,10 @@ app.command(hidden=True)(compare.compare)
 def main() -> None:
     """Run the verb that the arguments name. An error of ours is one line on stderr and status 1; wrong usage is 2."""
     _log_to_stderr()
+    # What an id or a reason holds, and a terminal's encoding does not, is shown as an escape.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (EventStoreError, ModelError) as error:

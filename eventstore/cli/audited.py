@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON; see docs/c
 _SHOWN_AFTER_S = 1.0
 _REFRESH_S = 0.1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ISO = re.compile(r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?:(:\d\d)(?:[.,](\d{1,9}))?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
 @contextmanager
@@ -55,13 +56,19 @@ def moment(text: str) -> Moment:
 
 
 def time_ns(text: str) -> int:
-    """Read a time in ISO 8601, to the nanosecond, UTC if it does not say. Raises `typer.BadParameter`."""
+    """Read a time in ISO 8601, to the nanosecond, UTC if it does not say; of a date, its beginning.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is none.
+    """
     found = _ISO.fullmatch(text)
     if found is None:
         raise typer.BadParameter(f"{text!r:.60} is neither a position nor a time such as 2026-01-31T14:03:00Z")
-    whole, fraction, zone = found.groups()
+    day, minute, second, fraction, zone = found.groups()
     try:
-        at = datetime.fromisoformat(whole + (zone or "Z"))
+        at = datetime.fromisoformat(f"{day}T{minute or '00:00'}{second or ':00'}{zone or 'Z'}")
     except ValueError as error:
         raise typer.BadParameter(f"{text!r:.60}: {error}") from error
     since = at.astimezone(UTC) - _EPOCH
@@ -126,9 +133,13 @@ class Watched:
     def _show(self) -> None:
         self._next = time.monotonic() + _REFRESH_S
         if self._shown is None:
+            shown_on = console(stderr=True)
+            if not shown_on.is_terminal:  # nobody is looking; a log of the host's is not the place for it
+                self._next = math.inf
+                return
             columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
             self._shown = Progress(
-                *columns, TimeRemainingColumn(), console=console(stderr=True), transient=True, auto_refresh=False
+                *columns, TimeRemainingColumn(), console=shown_on, transient=True, auto_refresh=False
             )
             self._shown.add_task(self._what, total=self._total)
             self._shown.start()
