@@ -14,7 +14,7 @@ from eventstore.audit.findings import Finding, Findings
 from eventstore.audit.known_heads import KnownHeads
 from eventstore.audit.log import Log
 from eventstore.audit.report import Report
-from eventstore.audit.standing import Standing
+from eventstore.audit.standing import Standing, Start
 from eventstore.audit.view_check import ViewCheck
 from eventstore.chain import Head, LogEntry
 from eventstore.errors import AuditError, CodecError, UnknownSchema
@@ -108,6 +108,7 @@ class _Verification:
         self._because = None if views else "that was not asked for"
         self._position = 0  # of the fold
         self._ms = 0
+        self._before: LogEntry | None = None  # the last one before the checkpoint, or at it
 
     def run(self) -> Report:
         shape = self._shape()
@@ -127,7 +128,11 @@ class _Verification:
         self._decide_on_views(standing)
         self._read(standing, check, None if end is None else end.last_id)
         check.finish()
-        self._look_at_the_end(check, end)
+        last = Head(check.last, check.head.chain)
+        if checkpoint is None or check.entries or self._reaches(checkpoint, begin):
+            self._look_at_the_end(check, end)
+        else:
+            last = self._log.end() if end is None else end.head
         known.name_unmet(check, position)
         if self._found.total and (self._shape() != shape or self._went_back(end)):
             raise _Moved
@@ -136,7 +141,7 @@ class _Verification:
             trader_id=self._log.trader_id,
             begin=position,
             whole=begin.whole and checkpoint is None,
-            end=Head(check.last, check.head.chain),
+            end=last,
             entries=check.entries,
             batches=check.batches,
             segments=standing.segments,
@@ -193,6 +198,25 @@ class _Verification:
                 )
             )
         return end
+
+    def _reaches(self, checkpoint: Head, begin: Start) -> bool:
+        """Whether the log, which has nothing behind `checkpoint`, has that; if not, it is named."""
+        before = self._before
+        position, chain = (begin.position, begin.chain) if before is None else (before.position, before.chain)
+        if position > checkpoint.position:
+            return True  # that it begins behind it was named already
+        if position < checkpoint.position:
+            message = f"the tail was cut: the log ends at position {position}, before the checkpoint"
+        elif before is not None and chain is None:
+            message = f"no batch ends at position {position}: the log is not the same"
+        elif chain is not None and chain != checkpoint.chain:
+            message = f"the log has another chain head at position {position}: it is not the same"
+        else:
+            return True
+        found = None if chain is None else chain.hex()
+        expected = checkpoint.chain.hex()
+        self._found.add(Finding("checkpoint", message, checkpoint.position, expected=expected, found=found))
+        return False
 
     def _look_at_the_end(self, check: ChainCheck, end: _End | None) -> None:
         if end is None:
@@ -257,6 +281,8 @@ class _Verification:
                 skipped = -1
                 if not take(entry, command):
                     continue
+            else:
+                self._before, check.last_id = entry, entry.entry_id
             if folding and command is not None:
                 project(keys, command, fold)
         self._on_entries(count)

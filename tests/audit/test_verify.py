@@ -167,8 +167,31 @@ def test_from_a_checkpoint_on_only_what_is_behind_it_is_followed(client: Redis, 
     assert [each.kind for each in findings(redis_url, checkpoint=head, views=False)] == ["chain"]
     put(client, log)
     assert [each.kind for each in findings(redis_url, checkpoint=Head(9, chains[4]), views=False)] == ["chain"]
-    assert findings(redis_url, checkpoint=Head(len(log), bytes(32)), views=False) != []
-    assert findings(redis_url, checkpoint=Head(len(log) + 9, chains[9]), views=False) != []
+
+
+def test_a_checkpoint_may_be_the_end_of_the_log(client: Redis, redis_url: str, tmp_path: Path) -> None:
+    write_story(client)
+    log = rows(client)
+    end = Head(len(log), log[-1].fields[3])
+
+    def at_the_end() -> None:
+        report = verified(redis_url, checkpoint=end)
+        assert report.is_clean, report.findings
+        assert (report.begin, report.end, report.entries) == (end.position, end, 0)
+        for wrong, why in (
+            (Head(end.position, bytes(32)), "another chain head at position"),
+            (Head(end.position - 1, end.chain), "chain"),
+            (Head(end.position + 9, end.chain), f"the log ends at position {end.position}"),
+        ):
+            [found] = findings(redis_url, checkpoint=wrong, views=False)
+            assert why in found.message
+            assert verified(redis_url, checkpoint=wrong, views=False).end == end
+
+    at_the_end()
+    archive(redis_url, tmp_path)
+    at_the_end()
+    with open_log(redis_url, TRADER, tmp_path) as opened:
+        assert verify(opened, checkpoint=end).is_clean
 
 
 def test_a_checkpoint_before_what_there_is_is_told(client: Redis, redis_url: str, tmp_path: Path) -> None:
