@@ -13,6 +13,7 @@ from eventstore.model.identifiers import TraderId
 from eventstore.storage.reader import Reader
 
 _PAGE = 1000
+_FEW = 100
 
 
 class Log:
@@ -35,6 +36,7 @@ class Log:
         self.keys = Keys(trader_id)
         self.stream = stream
         self.archive = archive
+        self._fits = False
 
     def start(self) -> Head:
         """Return the place behind which the log has to be here: `BEGIN`, unless that was archived or deleted.
@@ -78,9 +80,15 @@ class Log:
             The last position. Default: the last there is when the reading comes to it.
         since_ms : int, optional
             UNIX milliseconds: what was accepted before does not come.
+
+        Raises
+        ------
+        AuditError
+            If the log at the server does not go on where the archive ends: one of them is of another log.
         """
         at = after
         if self.archive is not None:
+            self.refuse_another()
             for entry in self.archive.entries(at, until, since_ms):
                 yield entry
                 at = entry.position
@@ -123,16 +131,46 @@ class Log:
             yield entry
             expected = position + 1
 
+    def refuse_archived(self, position: int) -> None:
+        """Raise `LogGap` if `position` was archived, and the archive is not here."""
+        if self.archive is not None or self.stream is None:
+            return
+        archived = self.stream.archived()
+        if archived is not None and archived.position >= position:
+            raise LogGap(
+                f"{self.keys.log} was archived up to position {archived.position}: positions from {position} on "
+                "are in the archive; name it, too, with --archive",
+                position,
+                archived.position,
+            )
+
+    def refuse_another(self) -> None:
+        """Raise `AuditError` if the log at the server can not go on where the archive ends. Looks only once."""
+        archive, stream = self.archive, self.stream
+        if self._fits or archive is None or stream is None or not archive.segments:
+            return
+        last, end = archive.segments[-1], archive.end()
+        there = next(stream.log(end.position - 1, _FEW, last.last_ms), None)
+        mark = stream.archived()
+        fence = stream.fence()
+        if there is not None and there.position == end.position:
+            fits = there.entry_id == last.last_id
+        elif mark is not None and mark.position == end.position:
+            fits = mark.chain == end.chain
+        else:
+            fits = fence is None or fence.position >= end.position
+        if not fits:
+            raise AuditError(
+                f"{self.keys.log} and the archive {archive.directory} do not fit together at position {end.position}, "
+                "where the archive ends: one of them is of another log, or the server was set back. Read each by itself"
+            )
+        self._fits = True
+
     def _gap(self, expected: int, found: int) -> LogGap:
-        if self.archive is None and self.stream is not None:
-            archived = self.stream.archived()
-            if archived is not None and archived.position >= expected:
-                return LogGap(
-                    f"{self.keys.log} was archived up to position {archived.position}: positions from {expected} on "
-                    "are in the archive; name it, too",
-                    expected,
-                    archived.position,
-                )
+        try:
+            self.refuse_archived(expected)
+        except LogGap as gap:
+            return gap
         return LogGap(
             f"{self.keys.log}: position {found} stands where {expected} belongs: `eventstore verify` says what else is "
             "wrong",

@@ -100,6 +100,7 @@ def last(
 
 def backwards(log: Log) -> Iterator[LogEntry]:
     """Yield the entries of `log`, the last one first. Raises as `Log.entries`, and `LogGap` where one is missing."""
+    log.refuse_another()
     start = log.start().position
     at = log.end().position + 1
     for entry in _as_they_stand_backwards(log, start):

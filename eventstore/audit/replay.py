@@ -99,6 +99,7 @@ def state_at(
                 on_entry(entry)
             fold.apply(entry)
     if next_position > fold.position + 1:  # a flush may stand there, and what was before it is gone
+        log.refuse_archived(fold.position + 1)
         raise LogGap(
             f"{log.keys.log}: what was between positions {fold.position} and {next_position} is not there any more: "
             "the log was deleted by a flush since",

@@ -121,3 +121,23 @@ def test_a_user_with_the_documented_permissions_can_archive(
             assert client.xlen(KEYS.log) == 30
         finally:
             client.acl_deluser("node", "archivist")
+
+
+def test_without_the_archive_its_part_is_asked_for_by_name(eventstore: Run, log: str, tmp_path: Path) -> None:
+    """Every verb that needs the beginning says that it was archived, also at a moment that is only there."""
+    assert eventstore("archive", log, "--to", tmp_path, "--before", 56).returncode == 0
+    for arguments in (["replay"], ["replay", "--at", 10], ["diff", 5, 10], ["rebuild"]):
+        verb, *rest = arguments
+        done = eventstore(verb, log, *rest)
+        assert_one_line_error(done, "was archived up to position 50", "name it, too, with --archive")
+
+
+def test_the_archive_of_another_log_is_refused(eventstore: Run, log: str, scratch: Path, tmp_path: Path) -> None:
+    assert eventstore("archive", log, "--to", tmp_path, "--before", 56).returncode == 0
+    with RedisServer() as other:
+        with other.client() as client:
+            write(client, [10] * 10)
+        for arguments in (["log"], ["log", "--last", 1], ["replay"]):
+            verb, *rest = arguments
+            done = eventstore(verb, other.url, "--archive", tmp_path, *rest)
+            assert_one_line_error(done, "do not fit together at position 50", "another log")
