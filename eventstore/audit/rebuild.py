@@ -168,7 +168,7 @@ class _Rebuild:
         """
         fold, begun = self._fold, self._fold.position
         end = self._log.end() if looking else None
-        # The first time from the beginning, which has to be there. Then not again from there: the check of the chain sees a gap.
+        # The first time from the beginning, which has to be there. Then not again: the check of the chain sees a gap.
         for entry in self._log.entries(begun, since_ms=fold.accepted_ms if begun else None):
             self._on_entry(entry)
             self._chain.take(entry, fold.apply(entry))

@@ -20,6 +20,7 @@ from eventstore.cli import (
     ingest,
     journal,
     log,
+    purge,
     rebuild,
     replay,
     status,
@@ -50,6 +51,7 @@ app.command()(replay.replay)
 app.command()(diff.diff)
 app.command()(rebuild.rebuild)
 app.command()(archive.archive)
+app.command()(purge.purge)
 app.add_typer(journal.app)
 app.command(hidden=True)(compare.compare)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,14 +13,12 @@ from eventstore.audit.archive.retention import Criterion
 from eventstore.audit.places import only
 from eventstore.cli.audited import JsonOption, TraderOption, Watched
 from eventstore.cli.output import bytes_text, console, counted, naming, print_json
+from eventstore.cli.units import age_s, size_bytes
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.observer import observe
 
 FORMAT = 1
 """Version of what ``--json`` prints; see docs/cli.md."""
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 def archive(
@@ -49,9 +46,9 @@ def archive(
         raise typer.BadParameter("say what may go: --before, --older-than, --keep or --keep-bytes")
     criterion = Criterion(
         before_position=before,
-        older_than_s=None if older_than is None else _scaled(older_than, _SECONDS, "30d"),
+        older_than_s=None if older_than is None else age_s(older_than),
         keep_entries=keep,
-        keep_bytes=None if keep_bytes is None else int(_scaled(keep_bytes, _BYTES, "500MB")),
+        keep_bytes=None if keep_bytes is None else size_bytes(keep_bytes),
     )
     with naming(place), observe(place) as observer:
         trader_id = only(observer.traders(), observer.url) if trader is None else TraderId(trader)
@@ -109,10 +106,3 @@ def _show(trader_id: TraderId, to: Path, done: Outcome, dry_run: bool) -> None:
         markup=False,
         soft_wrap=True,
     )
-
-
-def _scaled(text: str, units: dict[str, int], example: str) -> float:
-    found = re.fullmatch(rf"(\d+(?:\.\d+)?)({'|'.join(units)})", text, re.ASCII)
-    if found is None:
-        raise typer.BadParameter(f"{text!r:.60} is not a number and one of {', '.join(units)}, such as {example}")
-    return float(found[1]) * units[found[2]]
