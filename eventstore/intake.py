@@ -13,7 +13,7 @@ from eventstore import commands as c
 from eventstore.codec import Serializer
 from eventstore.config import CacheDatabaseConfig
 from eventstore.encoder import Encoder
-from eventstore.errors import AlreadyAdded, Refused, StaleObject, TooLarge, UnknownId
+from eventstore.errors import AlreadyAdded, EventStoreError, Refused, StaleObject, TooLarge, UnknownId
 from eventstore.facade import CacheDatabase, Component
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
@@ -124,22 +124,30 @@ class Intake(CacheDatabase):
                 if life.busy or life.version != command.version or life.last_event_id != last_event_id:
                     life.purging = False
                     return False
+            accepted = True
             try:
                 self._accept("purge", aggregate_id, command.__class__, tuple(command))
-            except BaseException:
-                if life is not None:
-                    life.purging = False
+            except EventStoreError:
+                accepted = False
                 raise
-            for load in self._loads:
-                load.forget(lives, aggregate_id)
-            # One that was not known then may have been added since.
-            if life is not None:
-                lives.pop(aggregate_id, None)
-            if command.__class__ is c.PurgePosition:
-                self._purged_positions[aggregate_id] = None
-                if len(self._purged_positions) > PURGED_POSITIONS_MAX:
-                    del self._purged_positions[next(iter(self._purged_positions))]
+            finally:  # a signal handler that raises leaves it open whether it was: then it was
+                if accepted:
+                    self._purged(lives, command, life)
+                elif life is not None:
+                    life.purging = False
             return True
+
+    def _purged(self, lives: dict[str, Life], command: PurgeOne, life: Life | None) -> None:
+        aggregate_id = command[0]
+        for load in self._loads:
+            load.forget(lives, aggregate_id)
+        # One that was not known then may have been added since.
+        if life is not None:
+            lives.pop(aggregate_id, None)
+        if command.__class__ is c.PurgePosition:
+            self._purged_positions[aggregate_id] = None
+            if len(self._purged_positions) > PURGED_POSITIONS_MAX:
+                del self._purged_positions[next(iter(self._purged_positions))]
 
     def _is_purged(self, life: Life) -> bool:
         """Whether `life`, which was `purging`, is purged; waits until that is decided."""

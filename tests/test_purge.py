@@ -509,6 +509,41 @@ def test_an_update_that_begins_during_the_purge_waits_for_what_becomes_of_it(
     assert len(database.load_position_cycles(P)) == (0 if room else 1)
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_signal_handler_that_raises_in_the_middle_of_a_purge_leaves_everything_whole(
+    database: RedisCacheDatabase, client: Redis, accepted: bool
+) -> None:
+    """Nobody knows then whether it was accepted. What goes on must be right in either case."""
+    order, position = canceled(), close(opened())
+    database.add_order(order)
+    database.add_position(position)
+    accept = database._accept
+
+    def interrupted(operation: str, *rest: Any) -> None:
+        if operation == "purge" and accepted:
+            accept(operation, *rest)
+        raise KeyboardInterrupt
+
+    for survey, lives in (
+        (database._survey.orders, database._orders),
+        (database._survey.positions, database._positions),
+    ):
+        (due,) = survey(3_000)
+        database._accept = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            database._purge(lives, *due)
+        database._accept = accept
+    order.apply(late_fill(3_000))
+    with pytest.raises(UnknownId):
+        database.update_order(order)
+    position.apply(fill(OrderSide.BUY, 3_000))
+    database.update_position(position)
+    loaded = database.load_all()
+    assert [len(held.events) for held in loaded["orders"].values()] == ([] if accepted else [2])
+    assert [held.events for held in loaded["positions"].values()] == [position.events]
+    check_log(client, KEYS)
+
+
 def test_a_load_that_was_under_way_does_not_learn_what_was_purged_and_learns_the_rest(
     database: RedisCacheDatabase, redis_url: str
 ) -> None:
