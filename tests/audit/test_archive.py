@@ -6,7 +6,7 @@ import hashlib
 import json
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,9 @@ from eventstore.audit.archive import Archive, archives, is_archive
 from eventstore.audit.archive.directory import trader_directory
 from eventstore.audit.archive.retention import Criterion
 from eventstore.audit.log import flush_in
+from eventstore.audit.reading import backwards
 from eventstore.chain import LogEntry
-from eventstore.errors import ArchiveDamaged, ArchiveError, ConfigError, LogGap
+from eventstore.errors import ArchiveDamaged, ArchiveError, AuditError, ConfigError, LogGap
 from eventstore.model.errors import ModelError
 from eventstore.model.identifiers import TraderId
 from tests.support import logs
@@ -301,6 +302,51 @@ def test_a_server_that_was_set_back_before_the_trim_is_trimmed_again(
     done = archive(redis_url, tmp_path)
     assert (done.entries, done.trimmed) == (0, 15)
     assert entries(redis_url, tmp_path) == before
+
+
+def test_a_log_that_is_not_the_archived_one_is_not_read_as_its_continuation(
+    client: Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """A server that was set back behind the archive, with or without somebody who wrote something else since."""
+    write(client, [5] * 10)
+    archive(redis_url, tmp_path, Criterion(keep_entries=25))
+    copy = stored(client)
+    write(client, [5] * 10)
+    archive(redis_url, tmp_path, Criterion(keep_entries=25))
+    assert Archive.open(tmp_path, TRADER).end().position == 75
+    for commands in ([], [c.Add("key", b"another")] * 40):
+        put_back(client, copy)
+        if commands:
+            with Writer(client) as writer:
+                writer.batch(commands, later_ms=1)
+        reads: list[Callable[[Log], object]] = [
+            lambda log: [*log.entries()],
+            lambda log: [*log.entries(60)],
+            lambda log: [*backwards(log)],
+            lambda log: state_at(log, 40),
+        ]
+        for read in reads:
+            with pytest.raises(AuditError, match="one of them is of another log, or the server was set back"):
+                reading(redis_url, tmp_path, read)
+
+
+def test_what_a_writer_writes_again_in_other_batches_is_the_log_that_was(
+    client: Redis, redis_url: str, tmp_path: Path
+) -> None:
+    write(client, [5] * 4)
+    copy = stored(client)
+    commands = [c.Add("key", b"%d" % number) for number in range(10)]
+    with Writer(client, now_ms=2_000_000_000_000) as writer:
+        writer.batch(commands)
+        writer.batch([c.Heartbeat(1)])
+    expected = entries(redis_url)
+    archive(redis_url, tmp_path)
+    put_back(client, copy)
+    with Writer(client, now_ms=2_000_000_000_000) as writer:
+        writer.batch(commands[:7])
+        writer.batch([*commands[7:], c.Heartbeat(1)])
+    found = entries(redis_url, tmp_path)
+    assert [(each.entry_id, each.payload) for each in found] == [(each.entry_id, each.payload) for each in expected]
 
 
 def test_what_is_in_another_archive_is_asked_for(client: Redis, redis_url: str, tmp_path: Path) -> None:
