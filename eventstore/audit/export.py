@@ -146,6 +146,8 @@ def _paths(names: list[str], file_format: str, to: Path) -> dict[str, Path]:
         if not to.parent.is_dir():
             raise AuditError(f"{to}: its directory is not there")
         return {names[0]: to}
+    if to.exists() and not to.is_dir():
+        raise AuditError(f"{to} is a file, and {len(names)} tables need a directory; name one, or a single table")
     to.mkdir(parents=True, exist_ok=True)
     return {name: to / f"{name}.{file_format}" for name in names}
 
@@ -176,6 +178,8 @@ class _Reading:
     def run(self, on_entry: Callable[[LogEntry], object] | None) -> None:
         """Read the log, and write the rows."""
         try:
+            if self._folds and self._log.archived_elsewhere():
+                self._log.refuse_archived(1)
             for entry in self._entries():
                 if on_entry is not None:
                     on_entry(entry)

@@ -131,6 +131,15 @@ class Log:
             yield entry
             expected = position + 1
 
+    def archived_elsewhere(self) -> int:
+        """Return up to which position the beginning of the log is in an archive that is not here; 0 if none is."""
+        if self.archive is not None or self.stream is None:
+            return 0
+        archived, first = self.stream.archived(), self.stream.first()
+        if archived is None or (first is not None and flush_in(first) is not None):
+            return 0
+        return archived.position
+
     def refuse_archived(self, position: int) -> None:
         """Raise `LogGap` if `position` was archived, and the archive is not here."""
         if self.archive is not None or self.stream is None:

@@ -50,5 +50,9 @@ def only(traders: list[TraderId], place: str | Path) -> TraderId:
     """Return the one trader who has a log at `place`. Raises `AuditError` if there are several, or none."""
     if len(traders) != 1:
         names = f" ({', '.join(traders)})" if traders else ""
-        raise AuditError(f"{place} has logs of {len(traders)} traders{names}; name one")
+        raise AuditError(
+            f"{place} has logs of {len(traders)} traders{names}; name one, with --trader on the command line"
+            if traders
+            else f"{place} has no log of anybody"
+        )
     return traders[0]

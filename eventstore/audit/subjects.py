@@ -70,7 +70,8 @@ def find_subjects(
         raise AuditError(
             f"nothing in the log of {log.trader_id} has the id {an_id!r:.80}: looked for "
             f"{', '.join(role.replace('_', ' ') for role in ROLES)} ids. Ids are case-sensitive; "
-            "what was archived is found only if the archive is named, too"
+            "what was archived is found only if the archive is named, too. `eventstore log --id` shows whatever names "
+            "an id, instruments and clients included"
         )
     return sorted(found, key=lambda subject: (ROLES.index(subject.role), subject.id))
 

@@ -11,11 +11,10 @@ from eventstore.audit.archive import Segment
 from eventstore.audit.archive.archiver import Archiver, Outcome
 from eventstore.audit.archive.retention import Criterion
 from eventstore.audit.places import only
-from eventstore.cli.audited import JsonOption, TraderOption, Watched
-from eventstore.cli.output import bytes_text, console, counted, naming, print_json
+from eventstore.cli.audited import JsonOption, TraderOption, Watched, observed
+from eventstore.cli.output import bytes_text, console, counted, print_json
 from eventstore.cli.units import age_s, size_bytes
 from eventstore.model.identifiers import TraderId
-from eventstore.storage.observer import observe
 
 FORMAT = 1
 """Version of what ``--json`` prints; see docs/cli.md."""
@@ -50,7 +49,7 @@ def archive(
         keep_entries=keep,
         keep_bytes=None if keep_bytes is None else size_bytes(keep_bytes),
     )
-    with naming(place), observe(place) as observer:
+    with observed(place) as observer:
         trader_id = only(observer.traders(), observer.url) if trader is None else TraderId(trader)
         stream = observer.reader(trader_id)
         with Watched("looking" if dry_run else "archiving") as watched:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +23,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from eventstore.audit import Log, Moment, State, open_log, state_at
+from eventstore.audit import Filter, Log, Moment, State, open_log, state_at
+from eventstore.audit.archive import is_archive
 from eventstore.cli.output import CommandFailed, console, naming
 from eventstore.model.identifiers import TraderId
+from eventstore.storage.observer import Observer, observe
 
 Place = Annotated[
     str, typer.Argument(metavar="URL|DIR", help="A server, an embedded server's directory, or an archive's.")
@@ -46,6 +49,28 @@ def audited(place: str, trader: str | None, archive: Path | None) -> Iterator[Lo
     """Open the log that the options of a verb name. Raises as `open_log`; errors of a server say which it was."""
     with naming(place), open_log(place, None if trader is None else TraderId(trader), archive) as log:
         yield log
+
+
+@contextmanager
+def observed(place: str) -> Iterator[Observer]:
+    """Look at the server of a verb that reads no archive. Raises as `observe`; errors say which server it was."""
+    if "://" not in place and is_archive(place):
+        raise CommandFailed(f"{place} is an archive; name the server, by its URL or an embedded one's directory")
+    with naming(place), observe(place) as observer:
+        yield observer
+
+
+def tell_of_archive(log: Log, wanted: Filter | None = None) -> None:
+    """Say on standard error if `wanted` asks for entries that are not shown because the archive was not named."""
+    position = log.archived_elsewhere()
+    first = next(log.raw(), None) if position else None
+    if first is None:
+        return
+    if wanted is not None and not wanted.needs_memory:
+        since, _ = wanted.since
+        if not wanted.begins_by(first) or (since is not None and since > position):
+            return  # nor are those before it asked for
+    sys.stderr.write(f"note: what is up to position {position} was archived; with --archive DIR it is read, too\n")
 
 
 def moment(text: str) -> Moment:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eventstore.audit import Difference, State, iso_ms
+from eventstore.audit import Difference, State, iso_ms, iso_ns
 from eventstore.audit import diff as differences
 from eventstore.cli.audited import ArchiveOption, JsonOption, Place, TraderOption, audited, state_at_moment
 from eventstore.cli.entries import one_line, until_the_reader_has_enough, write_line
@@ -41,7 +41,9 @@ def diff(
 ) -> None:
     """Say what differs between two moments of one log, or between the logs of two places. Status 1 if anything does."""
     if (before is None) == (other is None):
-        raise typer.BadParameter("give two moments (diff PLACE FROM TO), or another place (diff PLACE --with OTHER)")
+        raise typer.BadParameter(
+            "give two moments (diff URL|DIR FROM TO), or another place (diff URL|DIR --with OTHER)"
+        )
     if other is None and (at is not None or other_archive is not None):
         raise typer.BadParameter("--at and --with-archive go with --with")
     with audited(place, trader, archive) as log:
@@ -98,15 +100,17 @@ def _lines(family: str, an_id: str, listed: list[Difference]) -> Iterator[str]:
         return
     yield f"  {family} {an_id}"
     for each in listed:
-        if each.change == "changed":
-            said = f"{_text(each.before)} → {_text(each.after)}"
-        else:
-            said = _text(each.before if each.change == "removed" else each.after)
+        before, after = _text(each.before, each.field), _text(each.after, each.field)
+        said = f"{before} → {after}" if each.change == "changed" else before if each.change == "removed" else after
         yield f"    {_MARKS[each.change]} {each.field}  {said}"
 
 
-def _text(value: Any) -> str:
-    """A value for people: of an event or an object what it is, of anything long its beginning."""
+def _text(value: Any, field: str = "") -> str:
+    """A value for people: of an event or an object what it is, a time as such, of anything long its beginning."""
+    if value is None:
+        return "-"
+    if isinstance(value, int) and field.rpartition(".")[2].startswith("ts_"):
+        return iso_ns(value)
     if isinstance(value, dict):
         told = [str(value[name]) for name in ("type", "status", "side", "quantity", "instrument_id") if name in value]
         if told:

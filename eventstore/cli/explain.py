@@ -11,7 +11,7 @@ import typer
 
 from eventstore.audit import Change, Step, Subject, find_subjects, iso_ms, iso_ns, plain
 from eventstore.audit import explain as explained
-from eventstore.cli.audited import ArchiveOption, JsonOption, Place, TraderOption, Watched, audited
+from eventstore.cli.audited import ArchiveOption, JsonOption, Place, TraderOption, Watched, audited, tell_of_archive
 from eventstore.cli.entries import one_line, until_the_reader_has_enough, write_line
 from eventstore.cli.output import counted
 
@@ -31,6 +31,7 @@ def explain(
 ) -> None:
     """Tell the life of what has an id: each event, what it changed, and what it follows from. Only reads."""
     with until_the_reader_has_enough(), audited(place, trader, archive) as log:
+        tell_of_archive(log)
         total = max(log.end().position - log.start().position, 0)
         with Watched("looking for it", total) as watched:
             subjects = find_subjects(log, an_id, on_entry=lambda _: watched.advance())
@@ -128,9 +129,7 @@ def _show(step: Step, as_json: bool, several: bool) -> None:
             sure = "from" if link.certain else f"probably from ({link.relation})"
             write_line(one_line(f"{'':>11}{sure} {link.position}: {link.about}"))
     for change in step.changes:
-        write_line(
-            one_line(f"{'':>11}{change.name}: {_shown(change, change.before)} -> {_shown(change, change.after)}")
-        )
+        write_line(one_line(f"{'':>11}{change.name}: {_shown(change, change.before)} → {_shown(change, change.after)}"))
 
 
 def _shown(change: Change, value: Any) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from eventstore.audit import TABLES
 from eventstore.audit import export as exported
-from eventstore.cli.audited import ArchiveOption, JsonOption, Place, TraderOption, Watched, audited
+from eventstore.cli.audited import ArchiveOption, JsonOption, Place, TraderOption, Watched, audited, tell_of_archive
 from eventstore.cli.entries import (
     IdOption,
     InstrumentOption,
@@ -70,6 +70,7 @@ def export(
                 raise typer.BadParameter(str(error)) from error
             except OSError as error:
                 raise CommandFailed(f"{to}: {error}") from error
+        tell_of_archive(log, wanted)
         trader_id = str(log.trader_id)
     if as_json:
         described = [{"table": file.table, "file": str(file.path), "rows": file.rows} for file in files]

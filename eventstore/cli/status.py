@@ -14,11 +14,12 @@ from rich.table import Table
 
 from eventstore import commands
 from eventstore.chain import LogEntry
-from eventstore.cli.output import CommandFailed, age_text, bytes_text, console, iso, naming, print_json
+from eventstore.cli.audited import observed
+from eventstore.cli.output import CommandFailed, age_text, bytes_text, console, iso, print_json
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
-from eventstore.storage.observer import Observer, observe
+from eventstore.storage.observer import Observer
 from eventstore.storage.reader import Fence, Reader
 
 FORMAT = 1
@@ -110,7 +111,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document; see docs/cli.md.")] = False,
 ) -> None:
     """Show how far the log is, who writes it, and what the views hold. Only reads."""
-    with naming(place), observe(place) as observer:
+    with observed(place) as observer:
         traders = observer.traders() if trader is None else [TraderId(trader)]
         found = [trader_status(observer, trader_id) for trader_id in traders]
     if as_json:

@@ -127,6 +127,8 @@ def _show(report: Report, signed: bool) -> None:
         table.add_row("  views", f"{counted(report.views, 'key')} compared with what the log gives")
     if report.leftovers:
         table.add_row("", f"{counted(report.leftovers, 'key')} of a rebuild that was interrupted: no views, no harm")
+    if report.is_clean:
+        table.add_row("  found", "nothing that is wrong")
     out = console()
     out.print(str(report.trader_id), style="bold", markup=False)
     out.print(table, soft_wrap=True)

@@ -141,3 +141,29 @@ def test_the_archive_of_another_log_is_refused(eventstore: Run, log: str, scratc
             verb, *rest = arguments
             done = eventstore(verb, other.url, "--archive", tmp_path, *rest)
             assert_one_line_error(done, "do not fit together at position 50", "another log")
+
+
+def test_what_is_left_out_is_told(eventstore: Run, log: str, tmp_path: Path) -> None:
+    assert eventstore("archive", log, "--to", tmp_path, "--before", 56).returncode == 0
+    note = "note: what is up to position 50 was archived; with --archive DIR it is read, too\n"
+    for arguments, said in (
+        (["log"], note),
+        (["log", "--since", 7, "--json"], note),
+        (["log", "--since", 51], ""),
+        (["log", "--last", 3], ""),
+        (["log", "--archive", tmp_path], ""),
+        (["export", "--to", tmp_path / "t", "--format", "csv", "--table", "log"], note),
+    ):
+        verb, *rest = arguments
+        done = eventstore(verb, log, *rest)
+        assert (done.returncode, done.stderr) == (0, said), arguments
+    done = eventstore("export", log, "--to", tmp_path / "u", "--format", "csv", "--table", "fills")
+    assert_one_line_error(done, "was archived up to position 50", "name it, too, with --archive")
+    assert not list((tmp_path / "u").parent.glob("u*"))
+
+
+def test_a_verb_about_a_server_says_so_of_an_archive(eventstore: Run, log: str, tmp_path: Path) -> None:
+    assert eventstore("archive", log, "--to", tmp_path, "--before", 56).returncode == 0
+    for arguments in (["status"], ["archive", "--to", tmp_path / "b", "--keep", 0]):
+        verb, *rest = arguments
+        assert_one_line_error(eventstore(verb, tmp_path, *rest), "is an archive; name the server")
