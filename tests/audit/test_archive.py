@@ -38,7 +38,7 @@ from tests.support.archives import (
     stored,
     write,
 )
-from tests.support.databases import TRADER
+from tests.support.databases import TRADER, open_database
 from tests.support.effort import effort
 from tests.support.histories import histories
 from tests.support.journals import copied, flip
@@ -394,6 +394,17 @@ def test_a_changed_log_behind_the_archive_is_not_its_continuation(
 def test_nobody_to_archive_is_said(redis_url: str, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="TRADER-001 has no log at the server"):
         archive(redis_url, tmp_path)
+
+
+def test_a_journal_is_no_place_for_an_archive(client: Redis, redis_url: str, tmp_path: Path) -> None:
+    """Each removes unfinished files, which would be those of the other."""
+    home = trader_directory(tmp_path, TRADER)
+    with open_database(redis_url, journal=home) as database:
+        database.add("key", b"value")
+    before = {path.name for path in home.iterdir()}
+    with pytest.raises(ArchiveError, match="is a journal; name another directory for the archive"):
+        archive(redis_url, tmp_path)
+    assert {path.name for path in home.iterdir()} == before
 
 
 def test_the_data_directory_of_a_server_is_no_place_for_an_archive(redis_url: str, tmp_path: Path) -> None:

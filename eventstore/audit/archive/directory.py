@@ -12,6 +12,7 @@ from urllib.parse import quote
 from eventstore.audit.archive import manifest
 from eventstore.errors import ArchiveError
 from eventstore.file_lock import FileLock, LockTaken
+from eventstore.journal.files import LOCK as JOURNAL_LOCK
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.data_directory import is_data_directory
 
@@ -54,6 +55,8 @@ def own_directory(directory: str | Path, trader_id: TraderId) -> Path:
     home = trader_directory(os.path.realpath(directory), trader_id)
     if is_data_directory(directory):
         raise ArchiveError(f"{directory} has the data of an embedded server; name another directory for the archive")
+    if (home / JOURNAL_LOCK).exists():
+        raise ArchiveError(f"{home} is a journal; name another directory for the archive")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = home.lstat()
