@@ -95,13 +95,13 @@ def _lines(family: str, an_id: str, listed: list[Difference]) -> Iterator[str]:
         each = listed[0]
         value = each.before if each.change == "removed" else each.after
         changed = each.change == "changed"
-        said = f"{_text(each.before)} → {_text(value)}" if changed else "" if value is True else _text(value)
+        said = f"{_text(each.before)} -> {_text(value)}" if changed else "" if value is True else _text(value)
         yield f"{_MARKS[each.change]} {family} {an_id}  {said}".rstrip()
         return
     yield f"  {family} {an_id}"
     for each in listed:
         before, after = _text(each.before, each.field), _text(each.after, each.field)
-        said = f"{before} → {after}" if each.change == "changed" else before if each.change == "removed" else after
+        said = f"{before} -> {after}" if each.change == "changed" else before if each.change == "removed" else after
         yield f"    {_MARKS[each.change]} {each.field}  {said}"
 
 

@@ -129,7 +129,9 @@ def _show(step: Step, as_json: bool, several: bool) -> None:
             sure = "from" if link.certain else f"probably from ({link.relation})"
             write_line(one_line(f"{'':>11}{sure} {link.position}: {link.about}"))
     for change in step.changes:
-        write_line(one_line(f"{'':>11}{change.name}: {_shown(change, change.before)} → {_shown(change, change.after)}"))
+        write_line(
+            one_line(f"{'':>11}{change.name}: {_shown(change, change.before)} -> {_shown(change, change.after)}")
+        )
 
 
 def _shown(change: Change, value: Any) -> str:

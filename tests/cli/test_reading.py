@@ -142,7 +142,7 @@ def test_the_lines_of_explain_are_the_documented_contract(eventstore: Run, recor
     assert last == steps[-3:]
     shown = eventstore("explain", recorded, fill["key"]).stdout
     assert shown.startswith(f"order {fill['key']}\n")
-    assert "status: SUBMITTED → FILLED" in shown
+    assert "status: SUBMITTED -> FILLED" in shown
     assert f"from {fill['position']}: trade SIM-1-009" in shown
 
 
