@@ -11,7 +11,7 @@ from eventstore.audit.archive import Segment
 from eventstore.audit.archive.archiver import Archiver, Outcome
 from eventstore.audit.archive.retention import Criterion
 from eventstore.audit.places import only
-from eventstore.cli.audited import JsonOption, TraderOption, Watched, observed
+from eventstore.cli.audited import JsonOption, ServerPlace, TraderOption, Watched, observed
 from eventstore.cli.output import bytes_text, console, counted, print_json
 from eventstore.cli.units import age_s, size_bytes
 from eventstore.model.identifiers import TraderId
@@ -21,7 +21,7 @@ FORMAT = 1
 
 
 def archive(
-    place: Annotated[str, typer.Argument(metavar="URL|DIR", help="A server, or the directory of an embedded one.")],
+    place: ServerPlace,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The archive's directory.")],
     before: Annotated[
         int | None, typer.Option(metavar="POSITION", min=1, help="Archive what is before this position.")

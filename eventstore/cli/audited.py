@@ -32,6 +32,7 @@ from eventstore.storage.observer import Observer, observe
 Place = Annotated[
     str, typer.Argument(metavar="URL|DIR", help="A server, an embedded server's directory, or an archive's.")
 ]
+ServerPlace = Annotated[str, typer.Argument(metavar="URL|DIR", help="A server, or the directory of an embedded one.")]
 ArchiveOption = Annotated[
     Path | None, typer.Option("--archive", metavar="DIR", help="The archive, for what is not at the server any more.")
 ]

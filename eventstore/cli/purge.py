@@ -7,21 +7,20 @@ from typing import Annotated
 import typer
 
 from eventstore.audit.places import only
-from eventstore.cli.audited import JsonOption, TraderOption
-from eventstore.cli.output import CommandFailed, console, counted, naming, print_json
+from eventstore.cli.audited import JsonOption, ServerPlace, TraderOption, observed
+from eventstore.cli.output import CommandFailed, console, counted, print_json
 from eventstore.cli.status import trader_status
 from eventstore.cli.units import age_s
 from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
 from eventstore.model.identifiers import TraderId
-from eventstore.storage.observer import observe
 
 FORMAT = 1
 """Version of what ``--json`` prints; see docs/cli.md."""
 
 
 def purge(
-    place: Annotated[str, typer.Argument(metavar="URL|DIR", help="A server, or the directory of an embedded one.")],
+    place: ServerPlace,
     older_than: Annotated[
         str, typer.Option(metavar="AGE", help="Purge what had its last event longer ago, such as 30d, 12h, 90m.")
     ],
@@ -40,7 +39,7 @@ def purge(
     to.
     """
     age = age_s(older_than)
-    with naming(place), observe(place) as observer:
+    with observed(place) as observer:
         trader_id = only(observer.traders(), observer.url) if trader is None else TraderId(trader)
         if not trader_status(observer, trader_id).closed and not take_over:
             raise CommandFailed(

@@ -10,7 +10,7 @@ import typer
 from eventstore.audit import Rebuilt
 from eventstore.audit import rebuild as rebuild_views
 from eventstore.audit.rebuild import Step
-from eventstore.cli.audited import ArchiveOption, JsonOption, Place, TraderOption, Watched, audited
+from eventstore.cli.audited import ArchiveOption, JsonOption, ServerPlace, TraderOption, Watched, audited
 from eventstore.cli.entries import one_line, write_line
 from eventstore.cli.output import counted, print_json
 from eventstore.model.identifiers import TraderId
@@ -23,7 +23,7 @@ _SAID = {"missing": "was not there", "extra": "did not belong there", "different
 
 
 def rebuild(
-    place: Place,
+    place: ServerPlace,
     trader: TraderOption = None,
     archive: ArchiveOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, only say what is wrong.")] = False,
