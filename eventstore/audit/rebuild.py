@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from eventstore.audit.chain_check import ChainCheck
-from eventstore.audit.findings import Finding
 from eventstore.audit.log import Log
 from eventstore.audit.replay import Fold
+from eventstore.audit.verification.chain_check import ChainCheck
+from eventstore.audit.verification.findings import Finding
 from eventstore.chain import BEGIN, LogEntry
 from eventstore.errors import AuditError
 from eventstore.loader import collector_paused

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from eventstore import commands as c
-from eventstore.audit.log import Log, decoded
+from eventstore.audit.decoding import decoded
+from eventstore.audit.log import Log
 from eventstore.audit.state import State
 from eventstore.chain import LogEntry
 from eventstore.codec import MsgPackSerializer, Serializer
@@ -34,7 +35,7 @@ class Fold:
         self.accepted_ms = 0
 
     def apply(self, entry: LogEntry) -> c.Command:
-        """Apply the entry that comes next, and return its command. Raises as `eventstore.audit.log.decoded`."""
+        """Apply the entry that comes next, and return its command. Raises as `eventstore.audit.decoding.decoded`."""
         command = decoded(self.keys, entry)
         project(self.keys, command, self.views)
         self.position = entry.position

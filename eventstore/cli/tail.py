@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from eventstore.audit import follow, last
-from eventstore.audit.reading import backwards
+from eventstore.audit.reading.entries import backwards
 from eventstore.cli.audited import ArchiveOption, JsonOption, Place, TraderOption, audited
 from eventstore.cli.entries import (
     FullOption,

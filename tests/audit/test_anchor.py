@@ -21,7 +21,7 @@ from redis import Redis
 
 from eventstore import commands as c
 from eventstore.audit import Anchor, SigningKey, VerifyingKey, anchor, append_anchor, open_log, read_anchors
-from eventstore.audit.anchor import canonical
+from eventstore.audit.verification.anchor import canonical
 from eventstore.errors import AuditError
 from eventstore.model.identifiers import TraderId
 from tests.support.archives import Writer, archive

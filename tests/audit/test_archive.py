@@ -19,8 +19,8 @@ from eventstore.audit import Fold, Log, open_log, state_at
 from eventstore.audit.archive import Archive, archives, is_archive
 from eventstore.audit.archive.directory import trader_directory
 from eventstore.audit.archive.retention import Criterion
-from eventstore.audit.log import flush_in
-from eventstore.audit.reading import backwards
+from eventstore.audit.decoding import flush_in
+from eventstore.audit.reading.entries import backwards
 from eventstore.chain import LogEntry
 from eventstore.errors import ArchiveDamaged, ArchiveError, AuditError, ConfigError, LogGap
 from eventstore.model.errors import ModelError

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from eventstore import commands as c
 from eventstore.audit import TABLES, Filter, Moment, export, open_log, read, state_at
+from eventstore.audit.exporting.spool import Spool
 from eventstore.audit.plain import iso_ns
-from eventstore.audit.spool import Spool
 from eventstore.errors import AuditError, DamagedRecord
 from eventstore.model.currencies import USD
 from eventstore.model.errors import ModelError

@@ -14,8 +14,8 @@ from redis import Redis
 
 from eventstore import commands as c
 from eventstore.audit import FactReader, Facts, Filter, Log, Moment, follow, last, open_log, read
-from eventstore.audit.facts import FAMILIES, family_of
-from eventstore.audit.filters import COMMAND_KINDS, EVENT_KINDS
+from eventstore.audit.reading.facts import FAMILIES, family_of
+from eventstore.audit.reading.filters import COMMAND_KINDS, EVENT_KINDS
 from eventstore.errors import AuditError, LogGap
 from eventstore.model.events import ORDER_EVENTS
 from eventstore.model.identifiers import TraderId

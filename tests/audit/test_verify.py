@@ -14,9 +14,10 @@ from redis import Redis
 
 from eventstore import RedisCacheDatabase
 from eventstore import commands as c
-from eventstore.audit import Report, open_log, rebuild, verify, view_check
+from eventstore.audit import Report, open_log, rebuild, verify
 from eventstore.audit.archive.retention import Criterion
-from eventstore.audit.disk_views import SET, DiskViews
+from eventstore.audit.verification import view_check
+from eventstore.audit.verification.disk_views import SET, DiskViews
 from eventstore.chain import Head
 from eventstore.config import CacheDatabaseConfig
 from eventstore.errors import AuditError

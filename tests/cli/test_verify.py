@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis import Redis
 
-from eventstore.audit.findings import KINDS
+from eventstore.audit.verification.findings import KINDS
 from tests.support.archives import archive
 from tests.support.cli import Run, assert_documented, assert_one_line_error, documented_fields
 from tests.support.databases import TRADER

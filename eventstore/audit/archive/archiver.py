@@ -23,7 +23,7 @@ from eventstore.audit.archive.manifest import (
 )
 from eventstore.audit.archive.retention import Criterion
 from eventstore.audit.archive.segment import SegmentWriter
-from eventstore.audit.log import flush_in
+from eventstore.audit.decoding import flush_in
 from eventstore.chain import BEGIN, Head, LogEntry, link, next_head
 from eventstore.errors import ArchiveError, Diverged
 from eventstore.journal.files import sync_directory

@@ -7,9 +7,9 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from eventstore.audit.columns import TABLES
-from eventstore.audit.facts import Facts
+from eventstore.audit.exporting.columns import TABLES
 from eventstore.audit.plain import NS_IN_MS, plain, plain_command
+from eventstore.audit.reading.facts import Facts
 from eventstore.codec import Serializer
 from eventstore.model.currency import Currency
 from eventstore.model.events import AccountState, OrderEvent, OrderFilled

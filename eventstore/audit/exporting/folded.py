@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from eventstore import commands as c
-from eventstore.audit.facts import FactReader, Facts
-from eventstore.audit.folds import OrderFold, PositionFold
+from eventstore.audit.exporting.rows import Removed, Row, fill_row, order_row, position_row
+from eventstore.audit.exporting.spool import Spool, merged
 from eventstore.audit.plain import NS_IN_MS
-from eventstore.audit.rows import Removed, Row, fill_row, order_row, position_row
-from eventstore.audit.spool import Spool, merged
+from eventstore.audit.reading.facts import FactReader, Facts
+from eventstore.audit.reading.folds import OrderFold, PositionFold
 from eventstore.chain import LogEntry
 from eventstore.codec import Serializer
 from eventstore.errors import CodecError, DamagedRecord

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
-from eventstore.audit.anchor import Noted
-from eventstore.audit.chain_check import ChainCheck
-from eventstore.audit.findings import Finding
+from eventstore.audit.verification.anchor import Noted
+from eventstore.audit.verification.chain_check import ChainCheck
+from eventstore.audit.verification.findings import Finding
 from eventstore.keys import Keys
 from eventstore.storage.reader import Archived
 

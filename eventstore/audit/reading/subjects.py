@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from eventstore import commands as c
-from eventstore.audit.facts import FactReader, Facts
 from eventstore.audit.log import Log
+from eventstore.audit.reading.facts import FactReader, Facts
 from eventstore.chain import LogEntry
 from eventstore.codec import Serializer
 from eventstore.errors import AuditError

@@ -7,15 +7,15 @@ from typing import Final, NamedTuple
 
 from eventstore import commands as c
 from eventstore import schema
-from eventstore.audit.anchor import Noted
-from eventstore.audit.chain_check import ChainCheck
-from eventstore.audit.disk_views import DiskViews
-from eventstore.audit.findings import Finding, Findings
-from eventstore.audit.known_heads import KnownHeads
 from eventstore.audit.log import Log
-from eventstore.audit.report import Report
-from eventstore.audit.standing import Standing, Start
-from eventstore.audit.view_check import ViewCheck
+from eventstore.audit.verification.anchor import Noted
+from eventstore.audit.verification.chain_check import ChainCheck
+from eventstore.audit.verification.disk_views import DiskViews
+from eventstore.audit.verification.findings import Finding, Findings
+from eventstore.audit.verification.known_heads import KnownHeads
+from eventstore.audit.verification.report import Report
+from eventstore.audit.verification.standing import Standing, Start
+from eventstore.audit.verification.view_check import ViewCheck
 from eventstore.chain import Head, LogEntry
 from eventstore.errors import AuditError, CodecError, UnknownSchema
 from eventstore.projections import project

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from eventstore import commands as c
-from eventstore.audit.facts import FAMILIES, Facts, family_of
 from eventstore.audit.plain import NS_IN_MS
+from eventstore.audit.reading.facts import FAMILIES, Facts, family_of
 from eventstore.chain import LogEntry
 from eventstore.model.events import ORDER_EVENTS, AccountState
 

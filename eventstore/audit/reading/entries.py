@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from eventstore.audit.facts import FactReader, Facts
-from eventstore.audit.filters import Filter
-from eventstore.audit.log import Log, flush_in
+from eventstore.audit.decoding import flush_in
+from eventstore.audit.log import Log
+from eventstore.audit.reading.facts import FactReader, Facts
+from eventstore.audit.reading.filters import Filter
 from eventstore.chain import LogEntry
 from eventstore.codec import Serializer
 from eventstore.errors import AuditError, Fatal, LogGap, StorageError

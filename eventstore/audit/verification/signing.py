@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eventstore.audit.anchor import KEY, SIGNATURE, Noted, canonical
+from eventstore.audit.verification.anchor import KEY, SIGNATURE, Noted, canonical
 from eventstore.errors import AuditError
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from eventstore import commands as c
 from eventstore.audit.archive import Archive
-from eventstore.audit.findings import Finding
-from eventstore.audit.log import Log, flush_in
+from eventstore.audit.decoding import flush_in
+from eventstore.audit.log import Log
+from eventstore.audit.verification.findings import Finding
 from eventstore.chain import BEGIN, LogEntry
 from eventstore.errors import DamagedRecord
 from eventstore.storage.reader import Archived, Reader

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from eventstore import commands as c
-from eventstore.audit.findings import Finding
+from eventstore.audit.verification.findings import Finding
 from eventstore.chain import CHAIN_BYTES, Head, LogEntry, link, next_head
 
 Report = Callable[[Finding], None]

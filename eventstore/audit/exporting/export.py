@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eventstore import commands as c
-from eventstore.audit.columns import TABLES
-from eventstore.audit.facts import FactReader, Facts, family_of
-from eventstore.audit.filters import Filter
-from eventstore.audit.folded import FillRows, OrderRows, PositionRows
+from eventstore.audit.exporting.columns import TABLES
+from eventstore.audit.exporting.folded import FillRows, OrderRows, PositionRows
+from eventstore.audit.exporting.rows import Row, account_rows, log_row, order_event_row
+from eventstore.audit.exporting.sheets import Csv, Format, JsonLines, Parquet, Sheet
 from eventstore.audit.log import Log
-from eventstore.audit.reading import EVERYTHING
-from eventstore.audit.rows import Row, account_rows, log_row, order_event_row
-from eventstore.audit.sheets import Csv, Format, JsonLines, Parquet, Sheet
+from eventstore.audit.reading.entries import EVERYTHING
+from eventstore.audit.reading.facts import FactReader, Facts, family_of
+from eventstore.audit.reading.filters import Filter
 from eventstore.chain import LogEntry
 from eventstore.codec import Serializer
 from eventstore.errors import AuditError, DamagedRecord

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
-from eventstore.audit.both_values import BothValues
-from eventstore.audit.disk_views import SET, DiskViews
-from eventstore.audit.findings import Finding
+from eventstore.audit.verification.both_values import BothValues
+from eventstore.audit.verification.disk_views import SET, DiskViews
+from eventstore.audit.verification.findings import Finding
 from eventstore.keys import Keys
 from eventstore.storage.moments import Moments, Part
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from eventstore.audit.findings import Finding
+from eventstore.audit.verification.findings import Finding
 from eventstore.chain import Head
 from eventstore.model.identifiers import TraderId
 

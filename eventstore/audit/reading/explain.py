@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from eventstore import commands as c
-from eventstore.audit.facts import FactReader, Facts
-from eventstore.audit.folds import AccountFold, OrderFold, PositionFold, Shown, StateFold
-from eventstore.audit.gist import event_gist, gist
 from eventstore.audit.log import Log
 from eventstore.audit.plain import NS_IN_MS
-from eventstore.audit.subjects import Subject, find_subjects
+from eventstore.audit.reading.facts import FactReader, Facts
+from eventstore.audit.reading.folds import AccountFold, OrderFold, PositionFold, Shown, StateFold
+from eventstore.audit.reading.gist import event_gist, gist
+from eventstore.audit.reading.subjects import Subject, find_subjects
 from eventstore.chain import LogEntry
 from eventstore.codec import Serializer
 from eventstore.errors import CodecError, DamagedRecord

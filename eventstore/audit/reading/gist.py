@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from eventstore import commands as c
-from eventstore.audit.facts import Facts
 from eventstore.audit.plain import iso_ns
+from eventstore.audit.reading.facts import Facts
 from eventstore.model import events as e
 from eventstore.model.enums import LiquiditySide, OrderStatus
 from eventstore.model.record import EMPTY_INFO

@@ -12,9 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
-from eventstore.audit.columns import Column
+from eventstore.audit.exporting.columns import Column
+from eventstore.audit.exporting.rows import TIME_MAX, Row
 from eventstore.audit.plain import iso_ns
-from eventstore.audit.rows import TIME_MAX, Row
 from eventstore.errors import AuditError
 
 ROWS_PER_GROUP = 5_000
