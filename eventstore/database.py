@@ -268,8 +268,8 @@ class RedisCacheDatabase(Intake):
         An update of an order that was purged raises `UnknownId`. A position that was purged may be opened again by an
         update: it begins anew.
 
-        Reads what may be due, in small pieces; call it on a thread that may wait, and not in a signal handler, which could
-        wait for the thread that it interrupted.
+        Reads what may be due, in small pieces. Call it on a thread that may wait, and not in a signal handler, which
+        could wait for the thread that it interrupted.
 
         Parameters
         ----------
