@@ -232,6 +232,9 @@ class RedisCacheDatabase(Intake):
     def delete_account_event(self, account_id: AccountId, event_id: str) -> None:
         """Delete one event of an account from the view; the log keeps it. Reads the account to find it.
 
+        Another instance, opened later, does not know of it: if it is given an account that ends with that event, it
+        writes that event again.
+
         Raises
         ------
         UnknownId

@@ -6,6 +6,7 @@ import copy
 import fnmatch
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any, ClassVar
 
 import pytest
@@ -134,8 +135,9 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
         self.known_orders: set[str] = set()
         self.known_positions: set[str] = set()
         self.known_accounts: set[str] = set()
-        # What the present instance has purged, and not begun again.
+        # What the present instance has purged, and not begun again; and the account events that it has deleted.
         self.purged_positions: set[str] = set()
+        self.deleted_events: list[Any] = []
         self.expected: list[type[c.Command]] = []
         with self._open(NEIGHBOUR) as neighbour:
             neighbour.add("a", b"the neighbour's")
@@ -264,10 +266,14 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
             with pytest.raises(UnknownId, match=f"update_account {account_id}"):
                 self.database.update_account(account)
             return
+        written = self.written.accounts[account_id]
+        # What another instance deleted is behind all that this one knows of, if the node's object still has it.
+        known = [*written, *self.deleted_events]
+        behind = list(takewhile(lambda event: event not in known, reversed(account.events)))[::-1]
         for state in new:
             account.apply(state)
         self.database.update_account(account)
-        self.written.accounts[account_id] += new
+        written += [*behind, *new]
         self.expected.append(c.WriteAccount)
 
     @rule(data=st.data(), account_id=account_ids)
@@ -280,6 +286,7 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
         event = data.draw(st.sampled_from(events))
         self.database.delete_account_event(account_id, event.event_id)
         events.remove(event)
+        self.deleted_events.append(event)
         self.expected.append(c.DeleteAccountEvent)
 
     # -- Orders --------------------------------------------------------------------------------------------------
@@ -582,7 +589,7 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
         self.written = Written()
         self.orders, self.positions, self.accounts = {}, {}, {}
         self.known_orders, self.known_positions, self.known_accounts = set(), set(), set()
-        self.purged_positions = set()
+        self.purged_positions, self.deleted_events = set(), []
         self.expected = [c.Flushed]
 
     @rule(
@@ -606,7 +613,7 @@ class CacheDatabaseMachine(RuleBasedStateMachine):
         if crash:
             assert former.close() <= 1  # its last words were refused
         self.known_orders, self.known_positions, self.known_accounts = set(), set(), set()
-        self.purged_positions = set()
+        self.purged_positions, self.deleted_events = set(), []
         if load == "everything":
             self._adopt(self.database.load_all(), replace)
         elif load == "one by one":
