@@ -37,6 +37,17 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, highlight=False, width=None if stream.isatty() else _PIPED_WIDTH)
 
 
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on standard error, if it is a terminal, that something is done of which nobody knows how far it is."""
+    out = console(stderr=True)
+    if not out.is_terminal:
+        yield
+        return
+    with out.status(what):
+        yield
+
+
 def print_json(values: Mapping[str, Any]) -> None:
     """Print `values` as the one JSON document on standard output."""
     sys.stdout.write(json.dumps(values, indent=2) + "\n")

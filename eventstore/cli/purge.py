@@ -8,7 +8,7 @@ import typer
 
 from eventstore.audit.places import only
 from eventstore.cli.audited import JsonOption, ServerPlace, TraderOption, observed
-from eventstore.cli.output import CommandFailed, console, counted, print_json
+from eventstore.cli.output import CommandFailed, console, counted, print_json, working
 from eventstore.cli.status import trader_status
 from eventstore.cli.units import age_s
 from eventstore.config import CacheDatabaseConfig
@@ -47,7 +47,7 @@ def purge(
                 "node purge (purge_closed_after_s), end it first, or say --take-over"
             )
         config = CacheDatabaseConfig.at(place)
-        with RedisCacheDatabase(trader_id, config=config) as database:
+        with RedisCacheDatabase(trader_id, config=config) as database, working("purging"):
             purged = database.purge(older_than_s=age, account_events=account_events)
             position = database.sync(config.close_timeout_s)
     if as_json:
