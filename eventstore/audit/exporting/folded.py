@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class _Tracked:
         self.rows: list[Row] = []
 
 
-class _Folded:
+class _Folded(abc.ABC):
     """What orders and positions have in common.
 
     Parameters
@@ -116,20 +117,20 @@ class _Folded:
         if self._state(each) is not None and each.fits:
             found.append(self._row(each, removed))
 
-    def _fold(self) -> Any:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _fold(self) -> Any: ...
 
-    def _begins(self, command: Any) -> bool:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _begins(self, command: Any) -> bool: ...
 
-    def _state(self, each: _Tracked) -> Any:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _state(self, each: _Tracked) -> Any: ...
 
-    def _step(self, each: _Tracked, facts: Facts) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _step(self, each: _Tracked, facts: Facts) -> None: ...
 
-    def _row(self, each: _Tracked, removed: Removed | None) -> Row:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _row(self, each: _Tracked, removed: Removed | None) -> Row: ...
 
 
 class OrderRows(_Folded):
