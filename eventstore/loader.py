@@ -7,17 +7,13 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from eventstore.aggregates import account_from, order_from, position_from, record_from
+from eventstore.aggregates import record_from
 from eventstore.codec import Serializer
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.keys import Keys
-from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
 from eventstore.model.events import AccountState
-from eventstore.model.identifiers import AccountId, ClientOrderId, PositionId
 from eventstore.model.instrument import Instrument
-from eventstore.model.orders import Order
-from eventstore.model.positions import Position
 from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.states import unpack_snapshot, unpack_state
@@ -166,7 +162,9 @@ class Loader:
 
         return self._guarded(build)
 
-    def _one(self, aggregate_id: str, name: Callable[[str], str], fold: Fold[A], index: str | None = None) -> Any:
+    def _one(
+        self, aggregate_id: str, name: Callable[[str], str], fold: Fold[A], index: str | None = None
+    ) -> tuple[A, int] | None:
         return self._many([aggregate_id], name, fold, index).get(aggregate_id)
 
     def _many(
@@ -187,47 +185,46 @@ class Loader:
                 found[aggregate_id] = folded
         return found
 
-    def order(self, order_id: ClientOrderId) -> tuple[Order, int] | None:
-        """Return one order and the version of its next event, or None."""
-        found: tuple[Order, int] | None = self._one(order_id, self._keys.order, order_from, self._keys.orders)
-        return found
+    # What an order, position or account is made of is its caller's: `fold` gives it from the fields of its hash, with
+    # the version of its next event.
 
-    def orders(self, open_only: bool) -> dict[str, tuple[Order, int]]:
+    def order(self, fold: Fold[A], order_id: str) -> tuple[A, int] | None:
+        """Return one order and the version of its next event, or None."""
+        return self._one(order_id, self._keys.order, fold, self._keys.orders)
+
+    def orders(self, fold: Fold[A], open_only: bool) -> dict[str, tuple[A, int]]:
         """Return the orders by id, each with the version of its next event."""
         k = self._keys
         ids = self._reader.difference(k.orders, k.orders_closed) if open_only else self._reader.members(k.orders)
-        return self._many(ids, k.order, order_from, k.orders)
+        return self._many(ids, k.order, fold, k.orders)
 
-    def position(self, position_id: PositionId) -> tuple[Position, int] | None:
+    def position(self, fold: Fold[A], position_id: str) -> tuple[A, int] | None:
         """Return one position and the version of its next fill, or None."""
-        k = self._keys
-        found: tuple[Position, int] | None = self._one(position_id, k.position, position_from, k.positions)
-        return found
+        return self._one(position_id, self._keys.position, fold, self._keys.positions)
 
-    def positions(self, open_only: bool) -> dict[str, tuple[Position, int]]:
+    def positions(self, fold: Fold[A], open_only: bool) -> dict[str, tuple[A, int]]:
         """Return the positions by id, each with the version of its next fill."""
         k = self._keys
         ids = self._reader.members(k.positions_open if open_only else k.positions)
-        return self._many(ids, k.position, position_from, k.positions)
+        return self._many(ids, k.position, fold, k.positions)
 
-    def position_cycles(self, position_id: PositionId) -> list[Position]:
+    def position_cycles(self, fold: Fold[A], position_id: str) -> list[A]:
         """Return the earlier cycles of a position that are not purged, oldest first."""
         key = self._keys.position(position_id)
         count = self.number(self._keys.lives, key) or 0
         purged = self.number(self._keys.lives_purged, key) or 0
         cycles = []
         for name, fields in self._reader.hashes(f"{key}{{{n}}}" for n in range(purged + 1, count + 1)):
-            folded = self._fold(name, fields, position_from)
+            folded = self._fold(name, fields, fold)
             if folded is not None:
                 cycles.append(folded[0])
         return cycles
 
-    def account(self, account_id: AccountId) -> tuple[Account, int] | None:
+    def account(self, fold: Fold[A], account_id: str) -> tuple[A, int] | None:
         """Return one account and the version of its next event, or None."""
-        found: tuple[Account, int] | None = self._one(account_id, self._keys.account, account_from)
-        return found
+        return self._one(account_id, self._keys.account, fold)
 
-    def account_events(self, account_id: AccountId) -> dict[int, AccountState]:
+    def account_events(self, account_id: str) -> dict[int, AccountState]:
         """Return the events of one account by version, oldest first; empty if there is none. Raises `DamagedRecord`."""
         key = self._keys.account(account_id)
         return {
@@ -235,9 +232,9 @@ class Loader:
             for version, data in sorted(self._reader.hash(key).items(), key=lambda item: (len(item[0]), item[0]))
         }
 
-    def accounts(self) -> dict[str, tuple[Account, int]]:
+    def accounts(self, fold: Fold[A]) -> dict[str, tuple[A, int]]:
         """Return the accounts by id, each with the version of its next event."""
-        return self._many(self._reader.members(self._keys.accounts), self._keys.account, account_from)
+        return self._many(self._reader.members(self._keys.accounts), self._keys.account, fold)
 
     def values(self, key: str) -> dict[str, bytes]:
         """Return a collection of plain values."""

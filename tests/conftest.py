@@ -1,5 +1,6 @@
 """Servers for the tests. Every one is real, private, and gone when the tests are."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,12 @@ def fresh_server() -> Iterator[RedisServer]:
     """A server of the test's own, to kill and freeze. Its data outlive a restart."""
     with RedisServer(config={"appendonly": "yes", "appendfsync": "always"}) as server:
         yield server
+
+
+def pytest_configure() -> None:
+    """A shell that runs the tests in the background has them ignore SIGINT, and so would every program they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from eventstore import commands as c
-from eventstore import intake
+from eventstore import ledger
 from eventstore.audit import Log, state_at
 from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
@@ -320,7 +320,7 @@ def test_only_so_many_purged_positions_are_remembered(
     database: RedisCacheDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last ones. One that was forgotten is unknown, and can be added."""
-    monkeypatch.setattr(intake, "PURGED_POSITIONS_MAX", 2)
+    monkeypatch.setattr(ledger, "PURGED_POSITIONS_MAX", 2)
     positions = [close(opened(position_id=PositionId(f"P-{number}"))) for number in range(3)]
     for position in positions:
         database.add_position(position)

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from eventstore.aggregates import account_from, order_from, position_from
 from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.errors import DamagedRecord
-from eventstore.intake import EPOCH
 from eventstore.keys import Keys
+from eventstore.ledger import EPOCH
 from eventstore.loader import Loader, collector_paused
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
@@ -100,36 +101,36 @@ class State:
 
     def order(self, order_id: ClientOrderId) -> Order | None:
         """Return one order, or None."""
-        found = self._loader.order(order_id)
+        found = self._loader.order(order_from, order_id)
         return None if found is None else found[0]
 
     def orders(self, open_only: bool = False) -> dict[ClientOrderId, Order]:
         """Return the orders, all or those that are not closed."""
         with collector_paused():
-            return {order.client_order_id: order for order, _ in self._loader.orders(open_only).values()}
+            return {order.client_order_id: order for order, _ in self._loader.orders(order_from, open_only).values()}
 
     def position_of(self, position_id: PositionId) -> Position | None:
         """Return one position, in its present cycle, or None."""
-        found = self._loader.position(position_id)
+        found = self._loader.position(position_from, position_id)
         return None if found is None else found[0]
 
     def positions(self, open_only: bool = False) -> dict[PositionId, Position]:
         """Return the positions in their present cycles, all or the open ones."""
         with collector_paused():
-            return {position.id: position for position, _ in self._loader.positions(open_only).values()}
+            return {position.id: position for position, _ in self._loader.positions(position_from, open_only).values()}
 
     def position_cycles(self, position_id: PositionId) -> list[Position]:
         """Return the earlier cycles of a position, oldest first."""
-        return self._loader.position_cycles(position_id)
+        return self._loader.position_cycles(position_from, position_id)
 
     def account(self, account_id: AccountId) -> Account | None:
         """Return one account, or None."""
-        found = self._loader.account(account_id)
+        found = self._loader.account(account_from, account_id)
         return None if found is None else found[0]
 
     def accounts(self) -> dict[AccountId, Account]:
         """Return the accounts."""
-        return {account.id: account for account, _ in self._loader.accounts().values()}
+        return {account.id: account for account, _ in self._loader.accounts(account_from).values()}
 
     # -- Collections -------------------------------------------------------------------------------------------
 
