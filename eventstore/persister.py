@@ -177,10 +177,16 @@ class Persister:
             on_trouble=self._journal_trouble,
         )
 
-    def start(self) -> None:
+    def start(self, opened_ns: int | None = None) -> None:
         """Claim the log and start the writer; from here on, whoever wrote to it before is refused.
 
         What the journal has behind the end of the log is written first.
+
+        Parameters
+        ----------
+        opened_ns : int, optional
+            When the log is to say that it was opened, UNIX nanoseconds. Default: now. No entry is older than the one
+            before it, so whoever writes what happened earlier says so here.
 
         Raises
         ------
@@ -228,7 +234,8 @@ class Persister:
             probe = DurabilityProbe(self._probe_client, self.keys, claimed.epoch, claimed.owner, self._durability)
             name = f"eventstore-confirmer-{self._trader_id}"
             self._confirmer = Confirmer(self._writer.applied, durable, probe, self._Confirming(self), name)
-        self.accept("open", self.keys.namespace, c.Opened, (claimed.epoch, self._about(opening)))
+        about = (claimed.epoch, self._about(opening))
+        self.accept("open", self.keys.namespace, c.Opened, about, accepted_ns=opened_ns)
         self._opened_at = self._journal.position if self._journal is not None else claimed.position + 1
         self._writer.start()
         if self._confirmer is not None:
@@ -275,9 +282,15 @@ class Persister:
     # -- Accepting ---------------------------------------------------------------------------------------------
 
     def accept(
-        self, operation: str, key: str, make: Callable[..., c.Command], arguments: tuple[Any, ...], size: int = 0
+        self,
+        operation: str,
+        key: str,
+        make: Callable[..., c.Command],
+        arguments: tuple[Any, ...],
+        size: int = 0,
+        accepted_ns: int | None = None,
     ) -> None:
-        """Put a call in the backlog.
+        """Put a call in the backlog, accepted at `accepted_ns`: UNIX nanoseconds, by default now.
 
         Raises
         ------
@@ -292,7 +305,7 @@ class Persister:
         JournalError
             If the journal can not take it.
         """
-        item: Accepted = (operation, key, time.time_ns(), make, arguments)
+        item: Accepted = (operation, key, time.time_ns() if accepted_ns is None else accepted_ns, make, arguments)
         try:
             if size:
                 self._put_sized(item, size)
