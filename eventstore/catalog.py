@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,37 +62,41 @@ class Catalog(Store):
 
     def update_actor(self, actor: Component) -> None:
         """Write what `actor.save()` returns. Raises `TooLarge` if that is over `value_bytes_max`."""
-        component_id, state, size = self._saved("update_actor", "actor", actor)
-        self._accept("update_actor", component_id, self._encoder.actor, (component_id, state), size)
+        _check_component("update_actor", "actor", actor)
+        self.save_actor(actor.id, actor.save())
 
     def update_strategy(self, strategy: Component) -> None:
         """Write what `strategy.save()` returns. Raises `TooLarge` if that is over `value_bytes_max`."""
-        component_id, state, size = self._saved("update_strategy", "strategy", strategy)
-        self._accept("update_strategy", component_id, self._encoder.strategy, (component_id, state), size)
+        _check_component("update_strategy", "strategy", strategy)
+        self.save_strategy(strategy.id, strategy.save())
 
-    def _saved(self, operation: str, name: str, component: Component) -> tuple[str, dict[str, bytes], int]:
-        if not callable(getattr(component, "save", None)) or not hasattr(component, "id"):
-            raise TypeError(
-                f"{operation}: {name}: expected something with an id and save(), got {type(component).__name__}"
-            )
-        check(operation, f"{name}.id", component.id, ComponentId)
-        saved = component.save()
+    def save_actor(self, component_id: str, saved: Mapping[str, bytes]) -> None:
+        """Write `saved` as the state of an actor. Raises `TooLarge` if that is over `value_bytes_max`."""
+        self._save("update_actor", component_id, saved, self._encoder.actor)
+
+    def save_strategy(self, strategy_id: str, saved: Mapping[str, bytes]) -> None:
+        """Write `saved` as the state of a strategy. Raises `TooLarge` if that is over `value_bytes_max`."""
+        self._save("update_strategy", strategy_id, saved, self._encoder.strategy)
+
+    def _save(
+        self, operation: str, component_id: str, saved: Mapping[str, bytes], encode: Callable[..., c.Command]
+    ) -> None:
         if not isinstance(saved, Mapping):
-            raise TypeError(f"{operation} {component.id}: save() has to return a dict, got {type(saved).__name__}")
+            raise TypeError(f"{operation} {component_id}: save() has to return a dict, got {type(saved).__name__}")
         state = dict(saved)
         size = 1
         for key, value in state.items():
             if not isinstance(key, str) or not isinstance(value, bytes):
                 raise TypeError(
-                    f"{operation} {component.id}: save() has to return dict[str, bytes], got "
+                    f"{operation} {component_id}: save() has to return dict[str, bytes], got "
                     f"{type(key).__name__} {key!r:.40} with {type(value).__name__} behind it"
                 )
             try:
                 size += len(key.encode()) + len(value)
             except UnicodeEncodeError:
-                raise Refused(f"{operation} {component.id}: the key {key!r:.40} is not valid Unicode") from None
-        self._check_size(operation, component.id, size)
-        return component.id, state, size
+                raise Refused(f"{operation} {component_id}: the key {key!r:.40} is not valid Unicode") from None
+        self._check_size(operation, component_id, size)
+        self._accept(operation, component_id, encode, (component_id, state), size)
 
     def index_order_position(self, client_order_id: ClientOrderId, position_id: PositionId) -> None:
         check("index_order_position", "client_order_id", client_order_id, ClientOrderId)
@@ -204,6 +208,14 @@ class Catalog(Store):
     def load_heartbeat(self) -> datetime | None:
         ns = self._load(lambda loader: loader.number(self._keys.heartbeat, "timestamp"))
         return None if ns is None else EPOCH + timedelta(microseconds=ns // 1000)
+
+
+def _check_component(operation: str, name: str, component: Component) -> None:
+    if not callable(getattr(component, "save", None)) or not hasattr(component, "id"):
+        raise TypeError(
+            f"{operation}: {name}: expected something with an id and save(), got {type(component).__name__}"
+        )
+    check(operation, f"{name}.id", component.id, ComponentId)
 
 
 def check_kind(operation: str, record: Record) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from eventstore.durability import Durability
 from eventstore.errors import ConfigError
@@ -209,6 +209,41 @@ class CacheDatabaseConfig:
         if isinstance(place, str) and "://" in place:
             return cls(url=place)
         return cls(directory=place)
+
+    @classmethod
+    def from_environment(cls) -> CacheDatabaseConfig:
+        """Return the settings of the environment: ``EVENTSTORE_JOURNAL`` is `journal`, and so on for every setting.
+
+        A flag is ``true`` or ``false``; what is not set has its default.
+
+        Raises
+        ------
+        ConfigError
+            If a setting can not be read, or is out of its bounds.
+        """
+        given: dict[str, Any] = {}
+        for field in fields(cls):
+            variable = f"EVENTSTORE_{field.name.upper()}"
+            text = os.environ.get(variable)
+            if text is not None:
+                given[field.name] = _read(variable, text, str(field.type))
+        return cls(**given)
+
+
+def _read(variable: str, text: str, kind: str) -> object:
+    """Return the setting of that `kind`, an annotation, that `text` says."""
+    kind = kind.removesuffix(" | None")
+    try:
+        if kind == "bool":
+            return {"true": True, "false": False}[text.lower()]
+        if kind == "int":
+            return int(text)
+        if kind == "float":
+            return float(text)
+    except (KeyError, ValueError):
+        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}[kind]
+        raise ConfigError(f"{variable}: expected {wanted}, got {text!r:.80}") from None
+    return text
 
 
 def aside_directory(config: CacheDatabaseConfig) -> Path:

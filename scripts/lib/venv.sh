@@ -27,7 +27,7 @@ _stamped() { [ "$(cat "$venv/$1" 2>/dev/null)" = "$2" ]; }
 
 _make_venv() {
     local pins project python
-    pins="$root $(cksum <"$root/requirements-dev.txt")"
+    pins="$root $(cat "$root"/requirements-{dev,nautilus}.txt | cksum)"
     project="$pins $(cksum <"$root/pyproject.toml")"
     if _stamped project-stamp "$project" && "$venv/bin/python" -c '' 2>/dev/null; then
         return
@@ -39,6 +39,9 @@ _make_venv() {
         rm -rf "$venv"
         "$python" -m venv "$venv"
         "$venv/bin/python" -m pip install -qq --no-deps -r "$root/requirements-dev.txt" >&2
+        # Wheels only: to compile it takes hours, and more than Python. All of them or none.
+        "$venv/bin/python" -m pip install -qq --no-deps --only-binary :all: -r "$root/requirements-nautilus.txt" >&2 ||
+            echo "No NautilusTrader for this system: the tests of its integration are skipped" >&2
         echo "$pins" >"$venv/pins-stamp"
     fi
     # The pins hold what builds the project too; so nothing but them is ever downloaded.

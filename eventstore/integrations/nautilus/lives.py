@@ -1,0 +1,121 @@
+"""What this process has written of each object of NautilusTrader. Events are the same if their ids are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from eventstore.registry import Life
+
+CHECKED_FILLS = 32
+"""Up to so many fills of a position all are looked at; copying them costs little. Above, the last one is believed."""
+
+
+class _NautilusLife(Life):
+    __slots__ = ()
+
+    @property
+    def last_event_id(self) -> str | None:
+        return None if self.last is None else str(self.last.id.value)
+
+
+class OrderLife(_NautilusLife):
+    """The written history of an order, and what it had at the last look: see `amendments.Watch`."""
+
+    __slots__ = ("venue_order_id", "watch")
+
+    def __init__(self, version: int, events: Sequence[Any], amendments: int = 0) -> None:
+        super().__init__(version, events, amendments)
+        self.venue_order_id: Any = None
+        self.watch: Any = None
+
+    def tail(self, events: Sequence[Any]) -> tuple[Any, ...] | None:
+        """Return the events behind the last one written, or None if that is not among `events`."""
+        last = self.last
+        for i in range(len(events) - 1, -1, -1):
+            if events[i] is last:
+                return tuple(events[i + 1 :])
+        if last is not None:
+            last_id = last.id
+            for i in range(len(events) - 1, -1, -1):
+                if events[i].id == last_id:
+                    return tuple(events[i + 1 :])
+        return None
+
+
+class PositionLife(_NautilusLife):
+    """The written fills of the present cycle of a position.
+
+    NautilusTrader takes the fills of a purged order out of a live position. So how many there are does not tell which
+    of them are new.
+    """
+
+    __slots__ = ("closed", "count", "known")
+
+    def __init__(self, version: int, events: Sequence[Any], closed: bool) -> None:
+        super().__init__(version, events)
+        self.closed = closed
+        self.known = set(events)
+        self.count = len(events)
+        """How many fills the position had when it was last looked at."""
+
+    def new_fills(self, position: Any) -> tuple[Any, ...] | None:
+        """Return the fills of `position` that are not written, or None if it is a new cycle."""
+        count = position.event_count
+        known = self.known
+        if count == self.count + 1:
+            last = position.last_event
+            if last not in known and (count > CHECKED_FILLS or (count > 1 and position.events[-2] in known)):
+                return (last,)
+        events = position.events
+        new = tuple([event for event in events if event not in known])
+        return None if self.closed and new and len(new) == len(events) else new
+
+    def took(self, position: Any, fills: tuple[Any, ...]) -> None:
+        """Note that `fills`, which `new_fills` gave, are accepted."""
+        self.written(fills)
+        self.known.update(fills)
+        self.count = position.event_count
+        self.closed = position.is_closed
+
+
+class AccountLife(_NautilusLife):
+    """The written history of an account, of which NautilusTrader may have purged the older events.
+
+    Parameters
+    ----------
+    versions : mapping
+        The version of each event that the view holds, by the event's id.
+    """
+
+    __slots__ = ("count", "versions")
+
+    def __init__(self, version: int, events: Sequence[Any], versions: dict[str, int]) -> None:
+        super().__init__(version, events)
+        self.versions = versions
+        self.count = len(events)
+        """How many events the account had when it was last looked at."""
+
+    def new_events(self, account: Any) -> tuple[Any, ...]:
+        """Return the events of `account` that are not written."""
+        last, last_event = self.last, account.last_event
+        count = account.event_count
+        if last_event is last:
+            return ()
+        if count == self.count + 1:
+            return (last_event,)
+        events = account.events
+        if last is not None:
+            last_id = last.id
+            for i in range(len(events) - 1, -1, -1):
+                if events[i].id == last_id:
+                    return tuple(events[i + 1 :])
+        # Whatever was written before is purged: the oldest go first.
+        return tuple(events)
+
+    def took(self, account: Any, events: tuple[Any, ...]) -> None:
+        """Note that `events`, which `new_events` gave, are accepted."""
+        for version, event in enumerate(events, self.version):
+            self.versions[event.id.value] = version
+        self.written(events)
+        self.count = account.event_count

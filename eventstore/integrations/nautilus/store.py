@@ -1,0 +1,411 @@
+"""A database for orders, positions and accounts of NautilusTrader, in the log and views of the built-in model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import time_ns
+from typing import Any, cast
+
+from nautilus_trader.model.enums import TriggerType
+
+from eventstore import commands as c
+from eventstore.catalog import Catalog
+from eventstore.codec import MsgPackSerializer
+from eventstore.config import CacheDatabaseConfig
+from eventstore.errors import Refused
+from eventstore.health import Health
+from eventstore.integrations.nautilus.amendments import Watch
+from eventstore.integrations.nautilus.conversion import basis_of, to_record
+from eventstore.integrations.nautilus.lives import AccountLife, OrderLife, PositionLife
+from eventstore.integrations.nautilus.views import AccountFound, account_from, order_from, positions_with
+from eventstore.ledger import check
+from eventstore.loader import Loader
+from eventstore.model.currency import Currency
+from eventstore.model.identifiers import AccountId, ClientOrderId, InstrumentId, PositionId, TraderId
+from eventstore.model.instrument import Instrument
+from eventstore.model.record import Record
+from eventstore.model.synthetic import SyntheticInstrument
+from workers.backlog import Full, Shut
+
+VALUE_BYTES = 64
+"""What one value of a snapshot is counted as in the backlog: about what it takes there."""
+
+_NO_TRIGGER = TriggerType.NO_TRIGGER
+
+
+class NautilusSerializer(MsgPackSerializer):
+    """Takes NautilusTrader's events as well as records. They are converted where they are encoded, not where called."""
+
+    def serialize(self, record: Any) -> bytes:
+        return super().serialize(record if isinstance(record, Record) else to_record(record))
+
+
+class NautilusStore(Catalog):
+    """What `CacheDatabaseAdapter` writes to and loads from.
+
+    NautilusTrader's cache calls it with whatever it has: an order that was never added, one whose id comes again, a
+    position whose fills were purged. None of that is refused. What goes on is continued, anything else begins anew, and
+    the log keeps both.
+
+    Parameters
+    ----------
+    node_id : str
+        The trader id that its orders and positions have to have.
+    """
+
+    def __init__(
+        self,
+        trader_id: TraderId,
+        node_id: str,
+        logger: Any = None,
+        config: CacheDatabaseConfig | None = None,
+        on_health: Callable[[Health], object] | None = None,
+    ) -> None:
+        self._node_id = node_id
+        # Its lives are this module's; the ledger only asks them what any life knows.
+        super().__init__(trader_id, logger, NautilusSerializer(), config, on_health)
+
+    # -- Orders ------------------------------------------------------------------------------------------------
+
+    def add_order(self, order: Any, position_id: str | None, client_id: str | None) -> None:
+        """Write an order with all its events; or, of one that was written, what it was transformed into."""
+        order_id = order.client_order_id.value
+        with self._registering:  # so that it is not purged meanwhile
+            life = self._orders.get(order_id)
+            events = None if life is None or life.purging else life.tail(order.events)
+            if events is None:
+                ClientOrderId(order_id)  # raises for what can not be part of a key
+                self._check_trader("add_order", order_id, order.trader_id)
+                life, events = OrderLife(0, ()), tuple(order.events)
+            self._write_order("add_order", order_id, order, life, events, position_id, client_id)
+
+    def _write_order(
+        self,
+        operation: str,
+        order_id: str,
+        order: Any,
+        life: Any,
+        events: tuple[Any, ...],
+        position_id: str | None,
+        client_id: str | None,
+    ) -> None:
+        watch = life.watch or Watch(order)
+        amended = watch.look(order)
+        self._accept(
+            operation,
+            order_id,
+            self._encoder.add_order,
+            (
+                order_id,
+                life.version,
+                order.status,
+                order.emulation_trigger != _NO_TRIGGER,
+                events,
+                position_id,
+                client_id,
+                amended,
+            ),
+        )
+        life.written(events)
+        life.watch = watch
+        self._orders[order_id] = life
+        if order.venue_order_id is not None:
+            self._index_venue_order(order_id, order.venue_order_id, life)
+
+    def update_order(self, order: Any) -> None:
+        """Write the events of `order` that were not written yet, and what was set on it without an event."""
+        # The call that a node makes most: everything on it is there for a reason, and nothing else is.
+        order_id = order.client_order_id.value
+        life: Any = self._orders.get(order_id)
+        if life is None:
+            self.add_order(order, None, None)
+            return
+        life.busy = True  # before `purging` is looked at, see `Life`
+        try:
+            if life.purging and self._is_purged(life):
+                self.add_order(order, None, None)
+                return
+            events = order.events
+            last = events[-1]
+            new: tuple[Any, ...] | None = (last,)
+            if len(events) < 2 or events[-2] is not life.last:
+                new = life.tail(events)
+                if new is None:
+                    self.add_order(order, None, None)
+                    return
+            arguments = (
+                order_id,
+                life.version,
+                order.status,
+                order.emulation_trigger != _NO_TRIGGER,
+                new,
+                life.watch.look(order),
+            )
+            try:
+                self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
+            except (Full, Shut) as error:
+                self._persister.refuse(error, "update_order", order_id)
+            life.version += len(new)
+            life.last = last
+            venue_order_id = order.venue_order_id
+            if venue_order_id is not life.venue_order_id:
+                self._index_venue_order(order_id, venue_order_id, life)
+        finally:
+            life.busy = False
+
+    def _index_venue_order(self, order_id: str, venue_order_id: Any, life: Any) -> None:
+        # The order's events say it, too; the index is for whoever looks from the other side.
+        if venue_order_id is not None and venue_order_id != life.venue_order_id:
+            self._accept("index_venue_order_id", order_id, c.IndexVenueOrderId, (order_id, venue_order_id.value))
+        life.venue_order_id = venue_order_id
+
+    def snapshot_order(self, order: Any) -> None:
+        """Write the state of `order` as it is now."""
+        order_id = order.client_order_id.value
+        with self._registering:  # so that it is not purged meanwhile
+            life: Any = self._orders.get(order_id)
+            if life is None or life.purging:
+                self.add_order(order, None, None)
+                life = self._orders[order_id]
+            state = order.to_dict()
+            arguments = (order_id, state, life.watch.look(order))
+            self._accept(
+                "snapshot_order_state", order_id, self._encoder.snapshot_order, arguments, len(state) * VALUE_BYTES
+            )
+
+    # -- Positions ---------------------------------------------------------------------------------------------
+
+    def add_position(self, position: Any) -> None:
+        """Write a position with all its fills. The id of one that was written begins a new cycle, unless it goes on."""
+        position_id = position.id.value
+        with self._registering:  # so that it is not purged meanwhile
+            life: Any = self._positions.get(position_id)
+            fills = None if life is None or life.purging else life.new_fills(position)
+            if fills is None or (life.known and life.known.isdisjoint(position.events)):
+                self._begin_cycle("add_position", position_id, position)
+            else:
+                self._write_fills("add_position", position_id, position, life, fills)
+
+    def update_position(self, position: Any) -> None:
+        """Write the fills of `position` that were not written yet. One that was opened again begins a new cycle."""
+        position_id = position.id.value
+        life: Any = self._positions.get(position_id)
+        if life is None:
+            self._begin_cycle("update_position", position_id, position)
+            return
+        life.busy = True  # before `purging` is looked at, see `Life`
+        try:
+            fills = None if life.purging and self._is_purged(life) else life.new_fills(position)
+            if fills is None:
+                self._begin_cycle("update_position", position_id, position)
+            else:
+                self._write_fills("update_position", position_id, position, life, fills)
+        finally:
+            life.busy = False
+
+    def _begin_cycle(self, operation: str, position_id: str, position: Any) -> None:
+        fills = tuple(position.events)
+        if not fills:
+            return  # All of its fills were purged, and it was written before or never: there is nothing to say.
+        PositionId(position_id)  # raises for what can not be part of a key
+        self._check_trader(operation, position_id, position.trader_id)
+        closed = position.is_closed
+        arguments = (position_id, 0, not closed, fills, basis_of(position))
+        self._accept(operation, position_id, self._encode_position, arguments)
+        self._positions[position_id] = PositionLife(len(fills), fills, closed)
+        self._purged_positions.pop(position_id, None)
+
+    def _write_fills(
+        self, operation: str, position_id: str, position: Any, life: PositionLife, fills: tuple[Any, ...]
+    ) -> None:
+        if fills:
+            arguments = (position_id, life.version, not position.is_closed, fills, None)
+            try:
+                self._put((operation, position_id, time_ns(), self._encode_position, arguments))
+            except (Full, Shut) as error:
+                self._persister.refuse(error, operation, position_id)
+        life.took(position, fills)
+
+    def snapshot_position(self, position: Any, ts_snapshot: int, unrealized_pnl: Any) -> None:
+        """Write the state of `position` as it is at `ts_snapshot`, in UNIX nanoseconds."""
+        position_id = position.id.value
+        with self._registering:  # so that it is not purged meanwhile
+            life = self._positions.get(position_id)
+            if life is None or life.purging:
+                self._begin_cycle("snapshot_position_state", position_id, position)
+            state = position.to_dict()
+            state["ts_snapshot"] = ts_snapshot
+            state["unrealized_pnl"] = None if unrealized_pnl is None else str(unrealized_pnl)
+            self._accept(
+                "snapshot_position_state",
+                position_id,
+                self._encoder.snapshot_position,
+                (position_id, state),
+                len(state) * VALUE_BYTES,
+            )
+
+    # -- Accounts ----------------------------------------------------------------------------------------------
+
+    def write_account(self, operation: str, account: Any) -> None:
+        """Write the events of `account` that were not written yet."""
+        account_id = account.id.value
+        life: Any = self._accounts.get(account_id)
+        if life is None:
+            AccountId(account_id)  # raises for what can not be part of a key
+            life = AccountLife(0, (), {})
+        events = life.new_events(account)
+        if events:
+            self._accept(operation, account_id, self._encode_account, (account_id, life.version, events))
+            life.took(account, events)
+            self._accounts[account_id] = life
+
+    def delete_account_event(self, account_id: str, event_id: str) -> bool:
+        """Delete one event of an account from the view; the log keeps it. Return whether the account had it."""
+        life: Any = self._accounts.get(account_id)
+        version = None if life is None else life.versions.get(event_id)
+        if version is None:
+            self.say("warning", "an event to delete is not there", account_id=account_id, event_id=event_id)
+            return False
+        self._accept("delete_account_event", account_id, c.DeleteAccountEvent, (account_id, version, event_id))
+        del life.versions[event_id]
+        return True
+
+    # -- The rest ----------------------------------------------------------------------------------------------
+
+    @property
+    def prefix(self) -> str:
+        """How the names of its keys begin."""
+        return self._keys.prefix
+
+    def say(self, level: str, event: str, **values: object) -> None:
+        """Log something of this store, at a `level` such as "warning"."""
+        self._persister.say(level, event, **values)
+
+    def add_record(self, operation: str, name: str, value: Any, kind: type) -> None:
+        """Write a currency, instrument or synthetic instrument. Raises `TypeError` for what is not of `kind`."""
+        record = to_record(value)
+        check(operation, name, record, kind)
+        if isinstance(record, SyntheticInstrument):
+            self.add_synthetic(record)
+        elif isinstance(record, Instrument):
+            self.add_instrument(record)
+        else:
+            self.add_currency(cast(Currency, record))
+
+    def _check_trader(self, operation: str, key: str, trader_id: Any) -> None:
+        if trader_id.value != self._node_id:
+            raise Refused(f"{operation} {key}: it is one of {trader_id.value}, this is {self._node_id}'s database")
+
+    # -- Loads -------------------------------------------------------------------------------------------------
+
+    def load_one_order(self, order_id: str) -> Any:
+        """Return an order, or None."""
+        return self._one_known(self._orders, order_id, lambda loader: loader.order(order_from, order_id), _order_life)
+
+    def load_all_orders(self) -> dict[Any, Any]:
+        """Return all orders by NautilusTrader's id."""
+        return self._many_known(
+            self._orders, lambda loader: loader.orders(order_from, open_only=False), _order_id, _order_life
+        )
+
+    def load_one_position(self, position_id: str) -> Any:
+        """Return the present cycle of a position, or None."""
+        return self._one_known(
+            self._positions,
+            position_id,
+            lambda loader: loader.position(positions_with(self._instruments(loader)), position_id),
+            _position_life,
+        )
+
+    def load_all_positions(self) -> dict[Any, Any]:
+        """Return the present cycle of all positions by NautilusTrader's id."""
+        return self._many_known(self._positions, self._positions_of, _id, _position_life)
+
+    def load_cycles(self, position_id: str) -> list[Any]:
+        """Return the earlier cycles of a position, oldest first."""
+        return self._load_at_one_moment(
+            lambda loader: loader.position_cycles(positions_with(self._instruments(loader)), position_id)
+        )
+
+    def load_all_cycles(self) -> dict[str, list[Any]]:
+        """Return the earlier cycles of each position that has some, oldest first, by its id."""
+        family = self._keys.position("")
+
+        def read(loader: Loader) -> dict[str, list[Any]]:
+            fold = positions_with(self._instruments(loader))
+            ids = [key.removeprefix(family) for key in loader.values(self._keys.lives) if key.startswith(family)]
+            return {position_id: loader.position_cycles(fold, position_id) for position_id in ids}
+
+        return self._load_at_one_moment(read)
+
+    def load_one_account(self, account_id: str) -> Any:
+        """Return an account, or None."""
+        found = self._one_known(
+            self._accounts, account_id, lambda loader: loader.account(account_from, account_id), _account_life
+        )
+        return None if found is None else found.account
+
+    def load_all_accounts(self) -> dict[Any, Any]:
+        """Return all accounts by NautilusTrader's id."""
+        return _accounts(
+            self._many_known(self._accounts, lambda loader: loader.accounts(account_from), _account_id, _account_life)
+        )
+
+    def load_everything(self) -> dict[str, dict[Any, Any]]:
+        """Return accounts, orders and positions, and the records of currencies, instruments and synthetics."""
+        with self._learning() as meanwhile:
+            currencies, instruments, synthetics, accounts, orders, positions = self._load_at_one_moment(
+                lambda loader: (
+                    loader.currencies(),
+                    self._instruments(loader),
+                    loader.records(self._keys.synthetics, SyntheticInstrument, InstrumentId),
+                    loader.accounts(account_from),
+                    loader.orders(order_from, open_only=False),
+                    self._positions_of(loader),
+                )
+            )
+            return {
+                "currencies": currencies,
+                "instruments": instruments,
+                "synthetics": synthetics,
+                "accounts": _accounts(self._known(self._accounts, meanwhile, accounts, _account_id, _account_life)),
+                "orders": self._known(self._orders, meanwhile, orders, _order_id, _order_life),
+                "positions": self._known(self._positions, meanwhile, positions, _id, _position_life),
+            }
+
+    def _instruments(self, loader: Loader) -> dict[InstrumentId, Instrument]:
+        return loader.records(self._keys.instruments, Instrument, InstrumentId)
+
+    def _positions_of(self, loader: Loader) -> dict[str, tuple[Any, int]]:
+        return loader.positions(positions_with(self._instruments(loader)), open_only=False)
+
+
+def _id(thing: Any) -> Any:
+    return thing.id
+
+
+def _order_id(order: Any) -> Any:
+    return order.client_order_id
+
+
+def _account_id(found: AccountFound) -> Any:
+    return found.account.id
+
+
+def _accounts(found: dict[Any, AccountFound]) -> dict[Any, Any]:
+    return {account_id: account.account for account_id, account in found.items()}
+
+
+def _order_life(order: Any, version: int) -> OrderLife:
+    life = OrderLife(version, order.events)
+    life.venue_order_id = order.venue_order_id
+    life.watch = Watch(order)
+    return life
+
+
+def _position_life(position: Any, version: int) -> PositionLife:
+    return PositionLife(version, position.events, position.is_closed)
+
+
+def _account_life(found: AccountFound, version: int) -> AccountLife:
+    return AccountLife(version, found.account.events, dict(found.versions))

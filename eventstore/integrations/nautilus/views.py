@@ -1,0 +1,71 @@
+"""NautilusTrader's orders, positions and accounts from what the views hold. Pure: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from eventstore.aggregates import events_from, record_from
+from eventstore.codec import Serializer
+from eventstore.errors import CodecError, DamagedRecord
+from eventstore.integrations.nautilus.conversion import to_nautilus
+from eventstore.integrations.nautilus.folding import account_from_events, order_from_events, position_from_fills
+from eventstore.model.events import AccountState, OrderEvent, OrderFilled
+from eventstore.model.identifiers import InstrumentId
+from eventstore.model.instrument import Instrument
+from eventstore.model.order_amendments import Amendment
+from eventstore.model.positions import PositionBasis
+from eventstore.projections import AMENDED, BASIS
+from eventstore.states import unpack_amended
+
+Fields = Mapping[bytes, bytes]
+
+_AMENDED = AMENDED.encode()
+_BASIS = BASIS.encode()
+
+
+class AccountFound(NamedTuple):
+    """An account, and which version each of its events has in the view: some may have been deleted."""
+
+    account: Any
+    versions: dict[str, int]
+
+
+def order_from(key: str, fields: Fields, serializer: Serializer) -> tuple[Any, int]:
+    """Return the order that the hash `key` holds, and the version of its next event. Raises `DamagedRecord`."""
+    events, version = events_from(key, fields, OrderEvent, serializer, gapless=True)
+    try:
+        amended = fields.get(_AMENDED)
+        amendments: list[Amendment] = [] if amended is None else unpack_amended(amended)
+        # Which position it was indexed with is not looked at: NautilusTrader sets that on an order when it is filled.
+        return order_from_events([to_nautilus(event) for event in events], amendments), version
+    except (CodecError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise DamagedRecord(key, "", f"the events make no order of NautilusTrader's: {error}") from error
+
+
+def positions_with(
+    instruments: Mapping[InstrumentId, Instrument],
+) -> Callable[[str, Fields, Serializer], tuple[Any, int]]:
+    """Return what gives the position that a hash holds, and the version of its next fill. It raises `DamagedRecord`."""
+
+    def position_from(key: str, fields: Fields, serializer: Serializer) -> tuple[Any, int]:
+        basis = record_from(key, BASIS, fields.get(_BASIS), PositionBasis, serializer)
+        fills, version = events_from(key, fields, OrderFilled, serializer, gapless=True)
+        try:
+            instrument = instruments.get(basis.instrument_id)
+            return position_from_fills(instrument, basis, [to_nautilus(fill) for fill in fills]), version
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise DamagedRecord(key, "", f"the fills make no position of NautilusTrader's: {error}") from error
+
+    return position_from
+
+
+def account_from(key: str, fields: Fields, serializer: Serializer) -> tuple[AccountFound, int]:
+    """Return the account that the hash `key` holds, and the version of its next event. Raises `DamagedRecord`."""
+    events, version = events_from(key, fields, AccountState, serializer)
+    versions = sorted(int(name) for name in fields if name.isdigit())
+    try:
+        account = account_from_events([to_nautilus(event) for event in events])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise DamagedRecord(key, "", f"the events make no account of NautilusTrader's: {error}") from error
+    return AccountFound(account, {event.event_id: v for event, v in zip(events, versions, strict=True)}), version
