@@ -1,0 +1,79 @@
+"""Account states, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nautilus_trader.model import events as nautilus_events
+from nautilus_trader.model import objects
+
+from eventstore.integrations.nautilus.conversion import values
+from eventstore.integrations.nautilus.conversion.events import identifiers, nautilus_identifiers
+from eventstore.model.enums import AccountType
+from eventstore.model.events import AccountBalance, AccountState, MarginBalance
+from eventstore.model.identifiers import AccountId, InstrumentId
+from eventstore.model.record import thaw
+
+_account_ids = identifiers(AccountId)
+_instrument_ids = identifiers(InstrumentId)
+_nautilus_account_ids = nautilus_identifiers(AccountId)
+_nautilus_instrument_ids = nautilus_identifiers(InstrumentId)
+_money = values.money_from_nautilus
+_nautilus_money = values.money_to_nautilus
+_account_types = values.members(AccountType)
+
+
+def account_state_from_nautilus(event: Any) -> AccountState:
+    """Our account state."""
+    base = event.base_currency
+    balances = [AccountBalance.unchecked((_money(b.total), _money(b.locked), _money(b.free))) for b in event.balances]
+    margins = [_margin(m) for m in event.margins] if event.margins else []
+    return AccountState.unchecked(
+        (
+            values.uuid_from_nautilus(event.id),
+            event.ts_event,
+            event.ts_init,
+            _account_ids[event.account_id],
+            _account_types[event.account_type],
+            None if base is None else values.currency_from_nautilus(base),
+            tuple(balances),
+            tuple(margins),
+            event.is_reported,
+            values.info_from_nautilus("AccountState", "info", event.info),
+        )
+    )
+
+
+def _margin(margin: Any) -> MarginBalance:
+    instrument_id = margin.instrument_id
+    return MarginBalance.unchecked(
+        (
+            _money(margin.initial),
+            _money(margin.maintenance),
+            None if instrument_id is None else _instrument_ids[instrument_id],
+        )
+    )
+
+
+def account_state_to_nautilus(record: AccountState) -> Any:
+    """NautilusTrader's account state. Raises `ValueError` for what it does not take, such as a negative margin."""
+    base = record.base_currency
+    return nautilus_events.AccountState(
+        account_id=_nautilus_account_ids[record.account_id],
+        account_type=record.account_type,
+        base_currency=None if base is None else values.currency_to_nautilus(base),
+        reported=record.reported,
+        balances=[objects.AccountBalance(*map(_nautilus_money, balance)) for balance in record.balances],
+        margins=[
+            objects.MarginBalance(
+                _nautilus_money(margin.initial),
+                _nautilus_money(margin.maintenance),
+                None if margin.instrument_id is None else _nautilus_instrument_ids[margin.instrument_id],
+            )
+            for margin in record.margins
+        ],
+        info=thaw(record.info),
+        event_id=values.uuid_to_nautilus(record.event_id),
+        ts_event=record.ts_event,
+        ts_init=record.ts_init,
+    )
