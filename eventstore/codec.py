@@ -22,7 +22,7 @@ from eventstore.model.enums import CurrencyType
 from eventstore.model.identifiers import LENGTH_MAX, UUID4, Identifier
 from eventstore.model.record import EMPTY_INFO, INFO_DEPTH_MAX, Field, Record, freeze, thaw
 from eventstore.model.values import Fixed, Money, parse_decimal
-from eventstore.schema import TAGS, TYPES, VERSION
+from eventstore.schema import TAGS, TYPES, VERSIONS
 from eventstore.upcasters import upcast
 
 Convert = Callable[[Any], Any]
@@ -74,7 +74,7 @@ class MsgPackSerializer(Serializer):
         tag = TAGS.get(kind)
         if tag is None:
             raise CodecError(f"a {kind.__name__} is no record of this library")
-        stored = self._writers[kind] = field_writer(kind, self.timestamps_as_str, f"{tag}, {VERSION}, ")
+        stored = self._writers[kind] = field_writer(kind, self.timestamps_as_str, f"{tag}, {VERSIONS[tag]}, ")
         return stored
 
     def deserialize(self, data: bytes) -> Record:
@@ -86,7 +86,7 @@ class MsgPackSerializer(Serializer):
         if kind is None:
             raise UnknownSchema(f"record type {tag!r:.40} is not known to this version of the library; upgrade it")
         del fields[:2]
-        if version != VERSION or version.__class__ is not int:
+        if version != VERSIONS[tag] or version.__class__ is not int:
             fields = upcast(tag, version, fields)
         record: Record = build(kind, fields)
         return record

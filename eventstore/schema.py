@@ -1,7 +1,8 @@
 """What a record's type tag means, and the names of its fields. Pure: no I/O.
 
 The numbers are in every log that has such a record: they never change and are never given again. The field names of
-each (tag, version) are stored once beside the log, so any language can read it.
+each (tag, version) are stored once beside the log, so any language can read it. Each tag has a version of its own: a
+record that did not change is written to the byte as before, and older readers go on reading it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from eventstore.model.errors import ModelError
 from eventstore.model.position_basis import PositionBasis
 from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
-
-VERSION = 1
 
 TYPES: dict[int, type[Record]] = {
     1: Currency,
@@ -58,6 +57,10 @@ TYPES: dict[int, type[Record]] = {
     62: i.BinaryOption,
     63: i.BettingInstrument,
     64: SyntheticInstrument,
+    65: i.CryptoFuturesSpread,
+    66: i.CryptoOptionSpread,
+    67: i.PerpetualContract,
+    68: i.TokenizedAsset,
 }
 TAGS: dict[type[Record], int] = {kind: tag for tag, kind in TYPES.items()}
 
@@ -114,6 +117,28 @@ _SNAPSHOTS: dict[int, str] = {
 }
 SNAPSHOTS: dict[int, tuple[str, ...]] = {tag: tuple(names.split()) for tag, names in _SNAPSHOTS.items()}
 
+FORMER: dict[tuple[int, int], tuple[str, ...]] = {
+    (3, 1): (
+        *("instrument_id", "size_precision", "multiplier", "is_inverse", "quote_currency", "settlement_currency"),
+        "base_currency",
+    ),
+    (24, 1): (
+        *("event_id", "ts_event", "ts_init", "trader_id", "strategy_id", "instrument_id", "client_order_id"),
+        *("quantity", "price", "trigger_price", "venue_order_id", "account_id", "reconciliation"),
+    ),
+}
+"""(tag, version) → the names of its fields, for every version but the present one."""
+
+VERSIONS: dict[int, int] = dict.fromkeys((*TYPES, STATE_TAG, AMENDMENTS_TAG, *SNAPSHOTS), 1) | {
+    tag: version + 1 for tag, version in sorted(FORMER)
+}
+"""The version in which what has that tag is written."""
+
+_PART_VERSION = 1
+
+# Members that came later, by the version of the enumeration that has them first.
+_LATER_MEMBERS: dict[enum.IntEnum, int] = {enums.AccountType.WALLET: 2, enums.OrderStatus.VOIDED: 2}
+
 
 def snapshot_tag(values: Mapping[str, Any]) -> int:
     """Return the tag of the snapshot of an order or position with this `to_dict()`.
@@ -138,20 +163,26 @@ def describe() -> dict[str, str]:
     names of an enumeration's numbers.
     """
     shown: dict[str, Any] = {
-        f"record:{tag}:{VERSION}": {"name": kind.__name__, "fields": kind._fields} for tag, kind in TYPES.items()
+        f"record:{tag}:{VERSIONS[tag]}": {"name": kind.__name__, "fields": kind._fields} for tag, kind in TYPES.items()
+    }
+    shown |= {
+        f"record:{tag}:{version}": {"name": TYPES[tag].__name__, "fields": names}
+        for (tag, version), names in FORMER.items()
     }
     parts = {spec.element for kind in TYPES.values() for spec in kind._specs}
     shown |= {
-        f"part:{part.__name__}:{VERSION}": {"fields": part._fields}
+        f"part:{part.__name__}:{_PART_VERSION}": {"fields": part._fields}
         for part in sorted(parts - {None}, key=str)
         if issubclass(part, Record)
     }
-    shown[f"record:{STATE_TAG}:{VERSION}"] = {"name": "ComponentState", "fields": ["state"]}
-    shown[f"record:{AMENDMENTS_TAG}:{VERSION}"] = {"name": "OrderAmendments", "fields": ["amendments"]}
-    shown |= {f"snapshot:{tag}:{VERSION}": {"fields": names} for tag, names in SNAPSHOTS.items()}
-    shown |= {
-        f"enum:{kind.__name__}:{VERSION}": {item.name: item.value for item in kind}
-        for kind in enum.IntEnum.__subclasses__()
-        if kind.__module__ == enums.__name__
-    }
+    shown[f"record:{STATE_TAG}:{VERSIONS[STATE_TAG]}"] = {"name": "ComponentState", "fields": ["state"]}
+    shown[f"record:{AMENDMENTS_TAG}:{VERSIONS[AMENDMENTS_TAG]}"] = {"name": "OrderAmendments", "fields": ["amendments"]}
+    shown |= {f"snapshot:{tag}:{VERSIONS[tag]}": {"fields": names} for tag, names in SNAPSHOTS.items()}
+    for kind in enum.IntEnum.__subclasses__():
+        if kind.__module__ == enums.__name__:
+            since = {item: _LATER_MEMBERS.get(item, 1) for item in kind}
+            shown |= {
+                f"enum:{kind.__name__}:{version}": {item.name: item.value for item in kind if since[item] <= version}
+                for version in range(1, max(since.values()) + 1)
+            }
     return {field: json.dumps(value) for field, value in shown.items()}

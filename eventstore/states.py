@@ -14,13 +14,13 @@ from eventstore.model.enums import LiquiditySide, TriggerType
 from eventstore.model.identifiers import PositionId
 from eventstore.model.order_amendments import Amendment
 from eventstore.model.values import Price, Quantity
-from eventstore.schema import AMENDMENTS_TAG, SNAPSHOTS, STATE_TAG, VERSION, snapshot_tag
+from eventstore.schema import AMENDMENTS_TAG, SNAPSHOTS, STATE_TAG, VERSIONS, snapshot_tag
 from eventstore.upcasters import upcast
 
 
 def pack_state(state: dict[str, bytes]) -> bytes:
     """Return the saved state of an actor or strategy as bytes."""
-    return msgpack.packb([STATE_TAG, VERSION, state])
+    return msgpack.packb([STATE_TAG, VERSIONS[STATE_TAG], state])
 
 
 def unpack_state(data: bytes) -> dict[str, bytes]:
@@ -28,7 +28,7 @@ def unpack_state(data: bytes) -> dict[str, bytes]:
     row = unpack(data)
     if row.__class__ is not list or len(row) != 3 or row[0] != STATE_TAG or row[2].__class__ is not dict:
         raise CodecError("not the saved state of an actor or strategy")
-    if row[1] != VERSION or row[1].__class__ is not int:
+    if row[1] != VERSIONS[STATE_TAG] or row[1].__class__ is not int:
         row[2] = upcast(STATE_TAG, row[1], [row[2]])[0]
     for key, value in row[2].items():
         if key.__class__ is not str or value.__class__ is not bytes:
@@ -51,7 +51,7 @@ def pack_snapshot(values: dict[str, Any], timestamps_as_str: bool) -> bytes:
         for i in _times(names):
             if row[i] is not None:
                 row[i] = str(row[i])
-    return msgpack.packb([tag, VERSION, *row])
+    return msgpack.packb([tag, VERSIONS[tag], *row])
 
 
 def unpack_snapshot(data: bytes) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def unpack_snapshot(data: bytes) -> dict[str, Any]:
     if row.__class__ is not list or len(row) < 2 or row[0].__class__ is not int or row[0] not in SNAPSHOTS:
         raise CodecError("not a snapshot of an order or position")
     tag, version, *fields = row
-    if version != VERSION or version.__class__ is not int:
+    if version != VERSIONS[tag] or version.__class__ is not int:
         fields = upcast(tag, version, fields)
     names = SNAPSHOTS[tag]
     if len(fields) != len(names):
@@ -90,7 +90,7 @@ def pack_amended(amendments: Sequence[Amendment]) -> bytes:
         (count, name, value if value is None or isinstance(value, int) else str(value))
         for count, name, value in amendments
     ]
-    return msgpack.packb([AMENDMENTS_TAG, VERSION, rows])
+    return msgpack.packb([AMENDMENTS_TAG, VERSIONS[AMENDMENTS_TAG], rows])
 
 
 def unpack_amended(data: bytes) -> list[Amendment]:
@@ -98,7 +98,7 @@ def unpack_amended(data: bytes) -> list[Amendment]:
     row = unpack(data)
     if row.__class__ is not list or len(row) != 3 or row[0] != AMENDMENTS_TAG or row[2].__class__ is not list:
         raise CodecError("not the amendments of an order")
-    if row[1] != VERSION or row[1].__class__ is not int:
+    if row[1] != VERSIONS[AMENDMENTS_TAG] or row[1].__class__ is not int:
         row[2] = upcast(AMENDMENTS_TAG, row[1], [row[2]])[0]
     amendments: list[Amendment] = []
     for item in row[2]:

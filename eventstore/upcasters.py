@@ -10,12 +10,23 @@ from collections.abc import Callable
 from typing import Any
 
 from eventstore.errors import CodecError, UnknownSchema
-from eventstore.schema import TYPES, VERSION
+from eventstore.schema import TYPES, VERSIONS
 
 Step = Callable[[list[Any]], list[Any]]
 
-STEPS: dict[tuple[int, int], Step] = {}
-"""(tag, version) → the step to version + 1. A version that changed nothing for a tag has none."""
+
+def _adding(**values: Any) -> Step:
+    def step(fields: list[Any]) -> list[Any]:
+        return [*fields, *values.values()]
+
+    return step
+
+
+STEPS: dict[tuple[int, int], Step] = {
+    (3, 1): _adding(quantity_net_of_commission=False),  # no position was
+    (24, 1): _adding(is_quote_quantity=None),  # the event says nothing of it
+}
+"""(tag, version) → the step to version + 1."""
 
 
 def upcast(tag: int, version: Any, fields: list[Any]) -> list[Any]:
@@ -28,18 +39,15 @@ def upcast(tag: int, version: Any, fields: list[Any]) -> list[Any]:
     CodecError
         If a step can not make anything of `fields`.
     """
-    if version.__class__ is not int or not 1 <= version <= VERSION:
+    present = VERSIONS[tag]
+    if version.__class__ is not int or not 1 <= version <= present:
         raise UnknownSchema(
             f"{TYPES[tag].__name__ if tag in TYPES else tag}: schema version {version!r:.40} is not known, "
-            f"this version of the library reads 1 to {VERSION}; upgrade it"
+            f"this version of the library reads 1 to {present}; upgrade it"
         )
-    for step in range(version, VERSION):
+    for step in range(version, present):
         try:
-            fields = STEPS.get((tag, step), _unchanged)(fields)
+            fields = STEPS[tag, step](fields)
         except (LookupError, TypeError, ValueError, ArithmeticError) as e:
             raise CodecError(f"record type {tag}, schema version {step}: not fields of that version: {e!r:.200}") from e
-    return fields
-
-
-def _unchanged(fields: list[Any]) -> list[Any]:
     return fields

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventstore import codec, schema, states, upcasters
 from eventstore import commands as c
-from eventstore.codec import MsgPackSerializer
+from eventstore import schema, states, upcasters
+from eventstore.codec import MsgPackSerializer, names_time
 from eventstore.errors import CodecError, UnknownSchema
 from eventstore.model import events as e
 from eventstore.model.currencies import USD
@@ -202,16 +202,16 @@ def test_what_is_no_record_is_refused_by_name() -> None:
 
 @pytest.fixture
 def second_version(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], upcasters.Step]:
-    """As if the schema were at version 2; the steps from version 1, to be filled."""
-    for module in (codec, schema, states, upcasters):
-        monkeypatch.setattr(module, "VERSION", 2)
+    """As if all that is stored were at version 2; the steps from version 1, to be filled."""
+    for tag in schema.VERSIONS:
+        monkeypatch.setitem(schema.VERSIONS, tag, 2)
     steps: dict[tuple[int, int], upcasters.Step] = {}
     monkeypatch.setattr(upcasters, "STEPS", steps)
     return steps
 
 
 def test_an_old_record_goes_through_its_step(second_version: dict[tuple[int, int], upcasters.Step]) -> None:
-    """As if the reason of a rejection had not been stored at first. What has no step did not change."""
+    """As if the reason of a denial had not been stored at first."""
     tag = TAGS[e.OrderDenied]
     event = happened(e.OrderDenied, reason="not said")
     names = e.OrderDenied._fields
@@ -221,9 +221,6 @@ def test_an_old_record_goes_through_its_step(second_version: dict[tuple[int, int
     assert new[:2] == [tag, 2]
     old = [tag, 1, *(item for i, item in enumerate(new[2:]) if i != place)]
     assert TEXT.deserialize(msgpack.packb(old)) == event
-    other = happened(e.OrderAccepted)
-    row = msgpack.unpackb(MsgPackSerializer().serialize(other))
-    assert TEXT.deserialize(msgpack.packb([row[0], 1, *row[2:]])) == other
 
 
 def test_old_states_snapshots_and_amendments_go_through_their_steps(
@@ -269,7 +266,7 @@ def test_a_version_that_nobody_wrote_is_named(version: Any) -> None:
         TEXT.deserialize(msgpack.packb([stored[0], version, *stored[2:]]))
 
 
-@pytest.mark.parametrize("tag", [0, 4, 26, 65, 99, 2**64 - 1, -1, "10", 10.0, True, None, [10], {"a": 1}])
+@pytest.mark.parametrize("tag", [0, 4, 26, 49, 69, 99, 2**64 - 1, -1, "10", 10.0, True, None, [10], {"a": 1}])
 def test_a_tag_that_nobody_wrote_is_named(tag: Any) -> None:
     with pytest.raises(UnknownSchema) as error:
         TEXT.deserialize(msgpack.packb([tag, 1, "x"]))
@@ -299,7 +296,7 @@ def read_snapshot(data: bytes) -> None:
     assert tuple(values) in SNAPSHOTS.values()
     msgpack.packb(values)
     for name, value in values.items():
-        if codec.names_time(name):
+        if names_time(name):
             assert value is None or 0 <= value <= U64_MAX
 
 

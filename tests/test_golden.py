@@ -1,4 +1,4 @@
-"""The bytes of schema version 1, as they are in logs that exist: written like this, and read like this, forever.
+"""The bytes of every schema version, as they are in logs that exist: what is written now, and read forever.
 
 ``EVENTSTORE_WRITE_GOLDEN=1 pytest tests/test_golden.py`` adds what has no golden bytes yet. It never changes what has.
 """
@@ -15,7 +15,7 @@ import pytest
 
 from eventstore import codec, states
 from eventstore import commands as c
-from eventstore.schema import SNAPSHOTS, TYPES, VERSION
+from eventstore.schema import AMENDMENTS_TAG, FORMER, SNAPSHOTS, STATE_TAG, TYPES, VERSIONS
 from tests.support import specimens
 from tests.support.strategies import same
 
@@ -33,13 +33,13 @@ def written() -> dict[str, dict[str, Any]]:
     """What today's code writes, by a name that says tag and version, and what it is."""
     found: dict[str, dict[str, Any]] = {}
     for tag, record in specimens.records().items():
-        found[f"record:{tag}:{VERSION}"] = {
+        found[f"record:{tag}:{VERSIONS[tag]}"] = {
             "hex": TEXT.serialize(record).hex(),
             "hex_numbers": NUMBER.serialize(record).hex(),
             "shown": plain(record.to_dict()),
         }
     for tag, values in specimens.snapshots().items():
-        found[f"snapshot:{tag}:{VERSION}"] = {
+        found[f"snapshot:{tag}:{VERSIONS[tag]}"] = {
             "hex": states.pack_snapshot(values, timestamps_as_str=True).hex(),
             "hex_numbers": states.pack_snapshot(values, timestamps_as_str=False).hex(),
             "shown": plain(values),
@@ -48,11 +48,14 @@ def written() -> dict[str, dict[str, Any]]:
         data = c.encode(command)
         found[f"command:{number}:{c.VERSION}"] = {"hex": data.hex(), "shown": plain(list(command))}
     amended = specimens.AMENDMENTS
-    found[f"amendments:{VERSION}"] = {
+    found[f"amendments:{VERSIONS[AMENDMENTS_TAG]}"] = {
         "hex": states.pack_amended(amended).hex(),
         "shown": plain([[count, name, value and str(value)] for count, name, value in amended]),
     }
-    found[f"state:{VERSION}"] = {"hex": states.pack_state(specimens.STATE).hex(), "shown": plain(specimens.STATE)}
+    found[f"state:{VERSIONS[STATE_TAG]}"] = {
+        "hex": states.pack_state(specimens.STATE).hex(),
+        "shown": plain(specimens.STATE),
+    }
     return found
 
 
@@ -73,8 +76,9 @@ def of(family: str) -> list[tuple[str, dict[str, Any]]]:
 
 def test_everything_that_is_stored_has_golden_bytes() -> None:
     """Each record tag, snapshot tag and command kind, at each version that was ever written."""
-    assert {f"record:{tag}:1" for tag in TYPES} <= GOLDEN.keys()
-    assert {f"snapshot:{tag}:1" for tag in SNAPSHOTS} <= GOLDEN.keys()
+    for family, tags in (("record", TYPES), ("snapshot", SNAPSHOTS)):
+        versions = {f"{family}:{tag}:{version}" for tag in tags for version in range(1, VERSIONS[tag] + 1)}
+        assert versions == {name for name, _ in of(f"{family}:")}
     assert {f"command:{number}:1" for number in c.COMMANDS} <= GOLDEN.keys()
     assert {"amendments:1", "state:1"} <= GOLDEN.keys()
 
@@ -91,10 +95,21 @@ def test_todays_code_writes_the_golden_bytes(name: str, entry: dict[str, Any]) -
 def test_golden_records_are_read(
     name: str, entry: dict[str, Any], form: str, serializer: codec.MsgPackSerializer
 ) -> None:
-    """Whichever form the times have, and whichever form the reader writes."""
+    """Whichever form the times have, and whichever form the reader writes; of whichever version they are."""
+    tag, version = (int(number) for number in name.split(":")[1:])
     record = serializer.deserialize(bytes.fromhex(entry[form]))
-    assert plain(record.to_dict()) == entry["shown"]
-    assert same(record, specimens.records()[int(name.split(":")[1])])
+    later = {name: value for name, value in specimens.later_fields(tag, version).items() if value is not None}
+    assert plain(record.to_dict()) == entry["shown"] | later
+    assert same(record, specimens.record_of_version(tag, version))
+
+
+@pytest.mark.parametrize(("tag", "version"), FORMER)
+def test_a_former_version_lacks_what_later_ones_added_at_the_end(tag: int, version: int) -> None:
+    """So its fields are named as they were, and what it does not say is what a record says by default."""
+    added = specimens.later_fields(tag, version)
+    kind = TYPES[tag]
+    assert (*FORMER[tag, version], *added) == kind._fields
+    assert tuple(added.values()) == kind._defaults[-len(added) :]
 
 
 @pytest.mark.parametrize(("name", "entry"), of("snapshot:"))

@@ -9,6 +9,7 @@ from eventstore.audit.plain import plain
 from eventstore.audit.state import State
 from eventstore.keys import Keys
 from eventstore.model.accounts import Account, MarginAccount
+from eventstore.model.events import MarginBalance
 from eventstore.model.identifiers import AccountId, ClientOrderId, ComponentId, InstrumentId, PositionId, StrategyId
 from eventstore.model.orders import Order
 from eventstore.model.positions import Position
@@ -66,14 +67,15 @@ def account_values(account: Account) -> Values:
         "event_count": account.event_count,
     }
     if isinstance(account, MarginAccount):
-        values["margins"] = {
-            "" if instrument_id is None else str(instrument_id): {
-                "initial": str(margin.initial),
-                "maintenance": str(margin.maintenance),
-            }
-            for instrument_id, margin in account.margins().items()
+        values["margins"] = {str(instrument_id): _margin(margin) for instrument_id, margin in account.margins().items()}
+        values["account_margins"] = {
+            currency.code: _margin(margin) for currency, margin in account.account_margins().items()
         }
     return values
+
+
+def _margin(margin: MarginBalance) -> Values:
+    return {"initial": str(margin.initial), "maintenance": str(margin.maintenance)}
 
 
 # -- Aggregates ------------------------------------------------------------------------------------------------

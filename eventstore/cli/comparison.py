@@ -64,7 +64,7 @@ def load_state(database: CacheDatabase) -> LoadedState:
 
 
 def _account(account: Account) -> dict[str, Any]:
-    return {name: value for name, value in account_values(account).items() if name != "margins"}
+    return {name: value for name, value in account_values(account).items() if not name.endswith("margins")}
 
 
 def compare_state(state: LoadedState, final: Mapping[str, Any]) -> list[Check]:

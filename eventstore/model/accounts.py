@@ -70,11 +70,17 @@ class Account:
         TypeError
             If `event` is no `AccountState`.
         InvalidValue
-            As the kind's constructor does.
+            If it is of a type that has states but, as in NautilusTrader, no account; or as the kind's constructor does.
         """
         if not isinstance(event, AccountState):
             raise TypeError(f"Account: expected AccountState, got {type(event).__name__} ({event!r:.80})")
-        return _KINDS[event.account_type](event, calculate_account_state)
+        kind = _KINDS.get(event.account_type)
+        if kind is None:
+            raise InvalidValue(
+                f"Account {event.account_id}: there is no {event.account_type.name} account, "
+                f"only {', '.join(each.name for each in _KINDS)}"
+            )
+        return kind(event, calculate_account_state)
 
     @staticmethod
     def from_events(events: Iterable[AccountState], calculate_account_state: bool = False) -> Account:
@@ -305,9 +311,13 @@ class BettingAccount(CashAccount):
 
 
 class MarginAccount(Account):
-    """An account with leverage: it holds margins beside its balances. Each state names all margins that there are."""
+    """An account with leverage: it holds margins beside its balances. Each state names all margins that there are.
 
-    __slots__ = ("_margins",)
+    A margin is that of an instrument or, without one, that of the account as a whole in its currency. A state that
+    names neither a balance nor a margin changes nothing.
+    """
+
+    __slots__ = ("_account_margins", "_margins")
 
     type = AccountType.MARGIN
     is_cash_account = False
@@ -315,33 +325,61 @@ class MarginAccount(Account):
 
     def _take(self, event: AccountState) -> None:
         super()._take(event)
-        self._margins = {margin.instrument_id: margin for margin in event.margins}
+        if len(self._events) > 1 and not event.balances and not event.margins:
+            return
+        self._margins: dict[InstrumentId, MarginBalance] = {}
+        self._account_margins: dict[str, MarginBalance] = {}
+        for margin in event.margins:
+            if margin.instrument_id is None:
+                self._account_margins[margin.currency.code] = margin
+            else:
+                self._margins[margin.instrument_id] = margin
 
-    def margins(self) -> dict[InstrumentId | None, MarginBalance]:
-        """Return the margin of each instrument; under None that of the account as a whole."""
+    def margins(self) -> dict[InstrumentId, MarginBalance]:
+        """Return the margin of each instrument."""
         return dict(self._margins)
 
-    def margin(self, instrument_id: InstrumentId | None) -> MarginBalance | None:
+    def margin(self, instrument_id: InstrumentId) -> MarginBalance | None:
         """Return the margin of an instrument, None if there is none."""
         return self._margins.get(instrument_id)
 
-    def margin_init(self, instrument_id: InstrumentId | None) -> Money | None:
+    def margin_init(self, instrument_id: InstrumentId) -> Money | None:
         """Return the initial margin of an instrument, None if there is none."""
         margin = self._margins.get(instrument_id)
         return None if margin is None else margin.initial
 
-    def margin_maint(self, instrument_id: InstrumentId | None) -> Money | None:
+    def margin_maint(self, instrument_id: InstrumentId) -> Money | None:
         """Return the maintenance margin of an instrument, None if there is none."""
         margin = self._margins.get(instrument_id)
         return None if margin is None else margin.maintenance
 
-    def margins_init(self) -> dict[InstrumentId | None, Money]:
+    def margins_init(self) -> dict[InstrumentId, Money]:
         """Return the initial margin of each instrument."""
         return {name: margin.initial for name, margin in self._margins.items()}
 
-    def margins_maint(self) -> dict[InstrumentId | None, Money]:
+    def margins_maint(self) -> dict[InstrumentId, Money]:
         """Return the maintenance margin of each instrument."""
         return {name: margin.maintenance for name, margin in self._margins.items()}
+
+    def account_margins(self) -> dict[Currency, MarginBalance]:
+        """Return the margins of the account as a whole, by currency."""
+        return {margin.currency: margin for margin in self._account_margins.values()}
+
+    def margin_for_currency(self, currency: Currency) -> MarginBalance | None:
+        """Return the margin of the account as a whole in `currency`, None if there is none."""
+        return self._account_margins.get(currency.code)
+
+    def total_margin_init(self, currency: Currency) -> Money:
+        """Return all initial margins in `currency` together."""
+        return sum((margin.initial for margin in self._in(currency)), Money.zero(currency))
+
+    def total_margin_maint(self, currency: Currency) -> Money:
+        """Return all maintenance margins in `currency` together."""
+        return sum((margin.maintenance for margin in self._in(currency)), Money.zero(currency))
+
+    def _in(self, currency: Currency) -> list[MarginBalance]:
+        margins = (*self._margins.values(), *self._account_margins.values())
+        return [margin for margin in margins if margin.currency.code == currency.code]
 
 
 _KINDS: dict[AccountType, Callable[[AccountState, bool], Account]] = {

@@ -306,6 +306,7 @@ USDC_POS = _crypto("USDC.e", 6, "USD Coin (PoS)")
 USDE = _crypto("USDE", 8, "Ethena USDe")
 USDP = _crypto("USDP", 8, "Pax Dollar")
 USDT = _crypto("USDT", 8, "Tether")
+pUSD = _crypto("pUSD", 6, "Polymarket USD")  # noqa: N816 # its code
 VET = _crypto("VET", 8, "VeChain")
 VTC = _crypto("VTC", 8, "Vertcoin")
 WBTC = _crypto("WBTC", 8, "Wrapped Bitcoin")

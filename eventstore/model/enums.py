@@ -36,6 +36,7 @@ class OrderStatus(IntEnum):
     PENDING_CANCEL = 12
     PARTIALLY_FILLED = 13
     FILLED = 14
+    VOIDED = 15
 
 
 class TimeInForce(IntEnum):
@@ -93,6 +94,7 @@ class AccountType(IntEnum):
     CASH = 1
     MARGIN = 2
     BETTING = 3
+    WALLET = 4
 
 
 class CurrencyType(IntEnum):

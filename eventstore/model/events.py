@@ -276,7 +276,11 @@ class OrderCancelRejected(OrderEvent):
 
 
 class OrderUpdated(OrderEvent):
-    """The order's quantity or prices were changed; None leaves a price as it was."""
+    """The order's quantity or prices were changed; None leaves a price as it was.
+
+    `is_quote_quantity` says whether the quantity is in units of the quote currency from here on. None says nothing and
+    leaves that as it was: so it is in logs of schema version 1, and with NautilusTrader 1.221.
+    """
 
     __slots__ = ()
     quantity: Quantity
@@ -285,6 +289,13 @@ class OrderUpdated(OrderEvent):
     venue_order_id: VenueOrderId | None = None
     account_id: AccountId | None = None
     reconciliation: bool = False
+    is_quote_quantity: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        values = super().to_dict()
+        if self.is_quote_quantity is None:
+            del values["is_quote_quantity"]
+        return values
 
 
 class OrderFilled(OrderEvent):

@@ -18,8 +18,11 @@ T = TypeVar("T")
 ONE = Quantity("1")
 ZERO = Decimal(0)
 
+# NautilusTrader compares codes, and one of these is as good as another.
+_DOLLARS = frozenset({"BUSD", "FDUSD", "pUSD", "TUSD", "USD", "USDC", "USDC.e", "USDP", "USDT"})
+
 _POSITIVE = ("price_increment", "size_increment", "multiplier", "lot_size", "max_quantity", "max_notional", "max_price")
-_NOT_NEGATIVE = ("min_quantity", "min_notional", "min_price", "margin_init", "margin_maint")
+_NOT_NEGATIVE = ("min_quantity", "min_notional", "margin_init", "margin_maint")
 _TEXTS = ("tick_scheme_name", "exchange", "isin", "strategy_type", "description")
 _RATES = ("margin_init", "margin_maint", "maker_fee", "taker_fee")
 
@@ -273,7 +276,7 @@ class CryptoContract(SizedInstrument, kw_only=True):
     settlement_currency: Currency
     is_inverse: bool
     multiplier: Quantity = ONE
-    lot_size: Quantity = ONE
+    lot_size: Quantity | None = ONE
 
     @property
     def asset_class(self) -> AssetClass:
@@ -282,5 +285,12 @@ class CryptoContract(SizedInstrument, kw_only=True):
 
     @property
     def is_quanto(self) -> bool:
-        """Whether it is settled in a currency that is neither base nor quote currency."""
-        return self.settlement_currency not in (self.base_currency, self.quote_currency)
+        """Whether it is settled in neither base nor quote currency; a dollar and its coins are one."""
+        return settles_elsewhere(self.settlement_currency, self.quote_currency, self.base_currency)
+
+
+def settles_elsewhere(settlement: Currency, quote: Currency, base: Currency | None) -> bool:
+    """Whether `settlement` is neither the base nor the quote currency; all that stand for a US dollar are one."""
+    if settlement in (base, quote):
+        return False
+    return not (settlement.code in _DOLLARS and quote.code in _DOLLARS)

@@ -18,6 +18,7 @@ from eventstore.model.instrument import (
     PricedInstrument,
     SizedInstrument,
     TradedInstrument,
+    settles_elsewhere,
 )
 from eventstore.model.record import EMPTY_INFO, Info
 from eventstore.model.values import EXACT, Money, Price, Quantity
@@ -132,10 +133,83 @@ class CryptoOption(CryptoContract, kw_only=True):
         """The underlying."""
         return self.underlying
 
+
+class CryptoSpread(CryptoContract, kw_only=True):
+    """Base of the strategies of several crypto contracts that a venue trades as one.
+
+    `strategy_type` is the venue's name for it; `activation_ns` and `expiration_ns` are UNIX nanoseconds.
+    """
+
+    __slots__ = ()
+    underlying: Currency
+    strategy_type: str
+    activation_ns: int
+    expiration_ns: int
+
+    @property
+    def base_currency(self) -> Currency:
+        """The underlying."""
+        return self.underlying
+
+
+class CryptoFuturesSpread(CryptoSpread):
+    """A strategy of several crypto futures."""
+
+    __slots__ = ()
+
+    instrument_class = InstrumentClass.FUTURES_SPREAD
+
+
+class CryptoOptionSpread(CryptoSpread):
+    """A strategy of several crypto options."""
+
+    __slots__ = ()
+
+    instrument_class = InstrumentClass.OPTION_SPREAD
+
+
+class PerpetualContract(SizedInstrument, kw_only=True):
+    """A perpetual contract on anything. An inverse one is settled in its base currency, and has to have one."""
+
+    __slots__ = ()
+    asset_class: AssetClass
+    underlying: str
+    settlement_currency: Currency
+    is_inverse: bool
+    base_currency: Currency | None = None
+    multiplier: Quantity = ONE
+    lot_size: Quantity | None = ONE
+
+    instrument_class = InstrumentClass.SWAP
+
     @property
     def is_quanto(self) -> bool:
-        """Never: its value is in quote currency whatever it is settled in."""
-        return False
+        """Whether it has a base currency and is settled in neither that nor the quote currency."""
+        base = self.base_currency
+        return base is not None and settles_elsewhere(self.settlement_currency, self.quote_currency, base)
+
+    def _validate(self) -> None:
+        super()._validate()
+        if self.is_inverse and self.base_currency is None:
+            raise self._refused("an inverse contract needs a base_currency")
+
+
+class TokenizedAsset(SizedInstrument, kw_only=True):
+    """A token that stands for a share or another asset, at a spot market."""
+
+    __slots__ = ()
+    asset_class: AssetClass
+    base_currency: Currency
+    multiplier: Quantity = ONE
+    lot_size: Quantity | None = None
+    isin: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields under NautilusTrader's keys; of this kind it shows no tick scheme."""
+        values = super().to_dict()
+        if self.tick_scheme_name is None:
+            del values["tick_scheme_name"]
+        return values
 
 
 class Cfd(SizedInstrument, kw_only=True):
@@ -260,7 +334,9 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
         Cfd,
         Commodity,
         CryptoFuture,
+        CryptoFuturesSpread,
         CryptoOption,
+        CryptoOptionSpread,
         CryptoPerpetual,
         CurrencyPair,
         Equity,
@@ -269,6 +345,8 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
         IndexInstrument,
         OptionContract,
         OptionSpread,
+        PerpetualContract,
+        TokenizedAsset,
     )
 }
 

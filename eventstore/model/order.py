@@ -106,7 +106,7 @@ class Order(AmendableOrder):
         self._emulation_trigger = init.emulation_trigger if self._can_be_emulated else _NO_TRIGGER
         self._liquidity_side = _NO_LIQUIDITY_SIDE
         self._amendments = self._commissions = self._trade_ids = self._venue_order_ids = None
-        self._filled = self._slippage_from = self._position_id = None
+        self._filled = self._overfilled = self._slippage_from = self._position_id = None
         self._notional = _ZERO
         self._float_average = _NOTHING_FILLED
         self.venue_order_id = self.account_id = self.last_trade_id = None
@@ -231,7 +231,7 @@ class Order(AmendableOrder):
         DuplicateFill
             If its trade was applied before.
         InvalidValue
-            If it fills more than is left, or updates the quantity to zero or to less than is filled.
+            If it fills nothing, or updates the quantity to zero.
         """
         step = _STEPS.get(event.__class__)
         if step is None:
@@ -353,10 +353,13 @@ class Order(AmendableOrder):
             self.status = self._next(self._status_before, event)
 
     def _update(self, event: OrderUpdated) -> None:
-        self._check_quantity(event.quantity, "updated")
+        if not event.quantity:
+            raise InvalidValue(f"{self._label}: the quantity can not be updated to zero; cancel the order instead")
         if self.status is _PENDING_UPDATE:
             self.status = self._next(self._status_before, event)
         self._quantity = event.quantity
+        if event.is_quote_quantity is not None:
+            self._is_quote_quantity = event.is_quote_quantity
         if event.price is not None and self._takes_price:
             self._price = event.price
         if event.trigger_price is not None and self._takes_trigger_price:
@@ -378,11 +381,11 @@ class Order(AmendableOrder):
             raise EventMismatch(f"{self._label}: trade {trade_id} is a {event.order_side.name}, the order is not")
         filled = last_qty if before is None else EXACT.add(before, last_qty)
         status = self._next(_PARTIALLY_FILLED if filled < self._quantity else _FILLED, event)
-        if not last_qty or filled > self._quantity:
-            raise InvalidValue(
-                f"{self._label}: trade {trade_id} fills {last_qty}, and {self.leaves_qty} is left of {self._quantity}; "
-                "a fill has to be more than zero and no more than is left"
-            )
+        if not last_qty:
+            raise InvalidValue(f"{self._label}: trade {trade_id} fills nothing; a fill has to be more than zero")
+        if filled > self._quantity:  # a venue may do so, and then it has happened
+            excess = EXACT.subtract(filled, self._quantity)
+            self._overfilled = excess if self._overfilled is None else EXACT.add(self._overfilled, excess)
         if self._trade_ids is None or self._commissions is None:
             self._trade_ids, self._commissions = {}, {}
         self._notional = EXACT.fma(last_px, last_qty, self._notional)

@@ -94,7 +94,7 @@ class AmendableOrder(OrderState):
         TypeError
             If a value is of the wrong type.
         InvalidValue
-            If an attribute can not be amended, or a quantity is zero or less than is filled.
+            If an attribute can not be amended, or a quantity is zero.
         """
         for name, value in changes.items():
             kinds = self.AMENDABLE.get(name)
@@ -105,8 +105,8 @@ class AmendableOrder(OrderState):
             if not isinstance(value, kinds):
                 wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
                 raise TypeError(f"{self._label}.{name}: expected {wanted}, got {type(value).__name__} ({value!r:.80})")
-            if isinstance(value, Quantity):
-                self._check_quantity(value, "amended")
+            if isinstance(value, Quantity) and not value:
+                raise InvalidValue(f"{self._label}: the quantity can not be amended to zero; cancel the order instead")
         for name, value in changes.items():
             if repr(getattr(self, name)) != repr(value):  # 1.5 and 1.50 are equal, and shown differently
                 setattr(self, f"_{name}", value)
@@ -130,14 +130,6 @@ class AmendableOrder(OrderState):
                 except KeyError:
                     raise InvalidValue(f"{self._label}.{name}: no value is named {values[name]!r:.80}") from None
         self.amend(changes)
-
-    def _check_quantity(self, quantity: Quantity, how: str) -> None:
-        if not quantity:
-            raise InvalidValue(f"{self._label}: the quantity can not be {how} to zero; cancel the order instead")
-        if self._filled is not None and quantity < self._filled:
-            raise InvalidValue(
-                f"{self._label}: the quantity can not be {how} to {quantity}, {self._filled} is filled already"
-            )
 
     @property
     def _label(self) -> str:

@@ -46,11 +46,6 @@ def _commissions(order: Any) -> list[str] | None:
     return [str(amount) for amount in order.commissions()] or None
 
 
-def _average(order: Any) -> float | None:
-    average = order.avg_px
-    return None if average is None else float(average)
-
-
 def _expire_time_ns(order: Any) -> int | None:
     return order.expire_time_ns or None
 
@@ -84,7 +79,7 @@ SHOW: Mapping[str, Shown] = {
     "time_in_force": _name("time_in_force"),
     "filled_qty": lambda order: order._shown_filled(),
     "liquidity_side": _name("liquidity_side"),
-    "avg_px": _average,
+    "avg_px": lambda order: order._shown_average(),
     "slippage": lambda order: order._shown_slippage(),
     "commissions": _commissions,
     "status": _name("status"),

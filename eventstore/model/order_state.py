@@ -58,6 +58,7 @@ class OrderState:
         "_is_quote_quantity",
         "_liquidity_side",
         "_notional",
+        "_overfilled",
         "_position_id",
         "_price",
         "_quantity",
@@ -96,6 +97,7 @@ class OrderState:
     _liquidity_side: LiquiditySide
     _float_average: tuple[int, Decimal, float]
     _notional: Decimal
+    _overfilled: Decimal | None
     _position_id: PositionId | None
     _price: Price | None
     _quantity: Quantity
@@ -243,12 +245,20 @@ class OrderState:
 
     @property
     def leaves_qty(self) -> Quantity:
-        """How much is left to fill, exactly: `quantity` less `filled_qty`."""
-        return self._quantity if self._filled is None else Quantity(EXACT.subtract(self._quantity, self._filled))
+        """How much is left to fill, exactly: `quantity` less `filled_qty`; zero if that is more."""
+        if self._filled is None:
+            return self._quantity
+        left = EXACT.subtract(self._quantity, self._filled)
+        return Quantity(left) if left >= 0 else Quantity.zero(-int(left.as_tuple().exponent))
+
+    @property
+    def overfill_qty(self) -> Quantity:
+        """How much the venue filled beyond the quantity that there was at the fill, exactly."""
+        return Quantity.zero(self._quantity.precision) if self._overfilled is None else Quantity(self._overfilled)
 
     @property
     def avg_px(self) -> Decimal | None:
-        """The average price of the fills, to 100 digits; None before the first."""
+        """The average price of the fills, to 100 digits; None before the first. `to_dict` shows NautilusTrader's."""
         return None if self._filled is None else EXACT.divide(self._notional, self._filled)
 
     @property
@@ -263,16 +273,13 @@ class OrderState:
         worse = EXACT.subtract(average, self._slippage_from)
         return worse if self.side is OrderSide.BUY else -worse
 
-    def _shown_slippage(self) -> float | None:
-        """The slippage as NautilusTrader has it: the difference of floats, from a running average of floats.
+    def _shown_average(self) -> float | None:
+        """The average price as NautilusTrader has it: a running average of floats.
 
-        Where prices are large and slippage small, that shows digits which the exact difference does not have. How far
-        the events were added up is kept, so showing an order costs the same however many fills it has.
+        How far the events were added up is kept, so showing an order costs the same however many fills it has.
         """
         if self._filled is None:
             return None
-        if self._slippage_from is None:
-            return 0.0
         count, filled, average = self._float_average
         for event in self._events[count:]:
             if isinstance(event, OrderFilled):
@@ -282,6 +289,16 @@ class OrderState:
                 price = to_double(event.last_px)
                 average = (average * (total - last_qty) + price * last_qty) / total if average else price
         self._float_average = (len(self._events), filled, average)
+        return average
+
+    def _shown_slippage(self) -> float | None:
+        """The slippage as NautilusTrader has it: the difference of floats.
+
+        Where prices are large and slippage small, that shows digits which the exact difference does not have.
+        """
+        average = self._shown_average()
+        if average is None or self._slippage_from is None:
+            return None if average is None else 0.0
         own = to_double(self._slippage_from)
         return average - own if self.side is OrderSide.BUY else own - average
 
@@ -300,15 +317,12 @@ class OrderState:
         return position_side is against and self.leaves_qty <= position_qty
 
     def _shown_filled(self) -> str:
-        # NautilusTrader shows the decimals of the order, or if it has none, those of the first fill that has some.
+        # NautilusTrader shows the decimals of the order, or those of the fills if they have more.
         filled, precision = self._filled, self._init.quantity.precision
         if filled is None:
             return f"{_ZERO:.{precision}f}"
         exact = -int(filled.as_tuple().exponent)
-        if not precision and exact:
-            fills = (event.last_qty.precision for event in self._events if isinstance(event, OrderFilled))
-            precision = next(decimals for decimals in fills if decimals)
-        return f"{filled:f}" if precision == exact else f"{filled:.{precision}f}"
+        return f"{filled:f}" if precision <= exact else f"{filled:.{precision}f}"
 
     # -- status -------------------------------------------------------------------------------------------------------
 

@@ -117,6 +117,7 @@ TRANSITIONS: Mapping[OrderStatus, Mapping[OrderStatus, OrderStatus]] = MappingPr
             _S.FILLED,
         ),
         _S.FILLED: _to(),
+        _S.VOIDED: _to(),  # the number is taken, and no event leads there
     }
 )
 """Present status → status asked for → next status."""
@@ -144,7 +145,7 @@ ALWAYS_LEGAL: tuple[type[OrderEvent], ...] = (OrderUpdated, OrderModifyRejected,
 OPEN = frozenset({_S.ACCEPTED, _S.TRIGGERED, _S.PENDING_UPDATE, _S.PENDING_CANCEL, _S.PARTIALLY_FILLED})
 """At work at the venue."""
 
-CLOSED = frozenset({_S.DENIED, _S.REJECTED, _S.CANCELED, _S.EXPIRED, _S.FILLED})
+CLOSED = frozenset({_S.DENIED, _S.REJECTED, _S.CANCELED, _S.EXPIRED, _S.FILLED, _S.VOIDED})
 """Done."""
 
 INFLIGHT = frozenset({_S.SUBMITTED, _S.PENDING_UPDATE, _S.PENDING_CANCEL})

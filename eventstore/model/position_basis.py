@@ -30,6 +30,9 @@ class PositionBasis(Record):
         What profit is counted in: the base currency if inverse, the instrument's settlement currency if
         quanto, otherwise the quote currency.
     base_currency : Currency, optional
+    quantity_net_of_commission : bool, default False
+        Whether a commission in the base currency comes off the signed quantity: who buys 1 BTC and pays 0.001 BTC holds
+        0.999 BTC. NautilusTrader 1.231 does so for a `CurrencyPair`, 1.221 for nothing.
     """
 
     __slots__ = ()
@@ -40,6 +43,7 @@ class PositionBasis(Record):
     quote_currency: Currency
     settlement_currency: Currency
     base_currency: Currency | None = None
+    quantity_net_of_commission: bool = False
 
     def _validate(self) -> None:
         if self.size_precision > PRECISION_MAX:
@@ -50,6 +54,11 @@ class PositionBasis(Record):
             raise InvalidValue(f"PositionBasis {self.instrument_id}: the multiplier is 0; it has to be positive")
         if self.is_inverse and self.base_currency is None:
             raise InvalidValue(f"PositionBasis {self.instrument_id}: an inverse instrument needs a base_currency")
+        if self.quantity_net_of_commission and self.base_currency is None:
+            raise InvalidValue(
+                f"PositionBasis {self.instrument_id}: quantity_net_of_commission needs a base_currency, "
+                "which the commission is paid in"
+            )
 
     @classmethod
     def from_instrument(cls, instrument: Instrument) -> Self:

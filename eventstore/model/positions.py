@@ -9,7 +9,7 @@ follow IEEE 754, so the same fills give the same state everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
 from math import trunc
 from typing import Any, Self
@@ -49,7 +49,8 @@ class Position:
 
     A fill on the other side that is larger than what is held turns the position over: it books the profit of what was
     held, and goes on with the average prices as they are. A fill on a position that is flat begins a new cycle:
-    everything starts afresh but the identifiers, `events` included.
+    everything starts afresh but the identifiers, `events` included. Where the basis says so, a commission in the base
+    currency comes off the signed quantity; it may leave a rest behind a fill that was to close the position.
 
     Parameters
     ----------
@@ -76,6 +77,7 @@ class Position:
     """
 
     __slots__ = (
+        "_base_code",
         "_buy_qty",
         "_commissions",
         "_events",
@@ -130,6 +132,7 @@ class Position:
         self.realized_pnl: Money = Money.zero(basis.settlement_currency)
         self._buy_qty: Decimal = _NOTHING
         self._sell_qty: Decimal = _NOTHING
+        self._base_code = None if basis.base_currency is None else basis.base_currency.code
         self._step = Decimal(1).scaleb(-basis.size_precision)
         self._commissions: dict[str, Money] = {}
         self._trades: set[tuple[TradeId, bool, Quantity, Price]] = set()
@@ -190,10 +193,11 @@ class Position:
         realized = _booked(f"Position {self.id}: realized_pnl", gain, settlement)
         paid = commission if paid is None else _sum(paid, commission)
         if is_buy:
-            after, bought = EXACT.add(before, last_qty), EXACT.add(bought, last_qty)
+            after, bought = self._moved(before, last_qty, to_double), EXACT.add(bought, last_qty)
         else:
-            after, sold = EXACT.subtract(before, last_qty), EXACT.add(sold, last_qty)
-        after = after.quantize(self._step, ROUND_HALF_EVEN, EXACT)
+            after, sold = self._moved(before, last_qty.copy_negate(), to_double), EXACT.add(sold, last_qty)
+        if self.basis.quantity_net_of_commission and code == self._base_code:
+            after = self._moved(after, commission.amount.copy_negate(), float)
         quantity = Decimal.__new__(Quantity, after.copy_abs())
 
         # Nothing below raises: from here on the position changes.
@@ -220,6 +224,18 @@ class Position:
             self.closing_order_id = fill.client_order_id
             self.ts_closed = fill.ts_event
             self.duration_ns = (fill.ts_event - self.ts_opened) & U64_MAX  # unsigned, as NautilusTrader's
+
+    def _moved(self, held: Decimal, by: Decimal, double: Callable[[Decimal], float]) -> Decimal:
+        """Return the signed quantity `held` changed `by` an amount, with the decimals of the position's quantity.
+
+        What fits in these decimals is exact. What has more, such as a commission, is rounded as NautilusTrader does,
+        which keeps the signed quantity as a double: halves go where the nearest double of the sum lies.
+        """
+        exact = EXACT.add(held, by)
+        if -int(exact.as_tuple().exponent) <= self.basis.size_precision:
+            return exact.quantize(self._step, ROUND_HALF_EVEN, EXACT)
+        rounded = round(float(held) + double(by), self.basis.size_precision)
+        return Decimal(repr(rounded)).quantize(self._step, ROUND_HALF_EVEN, EXACT)
 
     def _check(self, fill: OrderFilled) -> tuple[TradeId, bool, Quantity, Price]:
         """Return what tells the fill from others, or raise if it can not be applied."""

@@ -45,7 +45,7 @@ def state(*balances: AccountBalance, kind: AccountType = AccountType.MARGIN, **g
 
 def told(account: Account) -> dict[str, Any]:
     """Everything that can be told of an account."""
-    margins = account.margins() if isinstance(account, MarginAccount) else None
+    margins = (account.margins(), account.account_margins()) if isinstance(account, MarginAccount) else None
     return account.to_dict() | {
         "balances": account.balances(),
         "starting": account.starting_balances(),
@@ -103,17 +103,42 @@ def test_the_margins_are_those_of_the_last_state() -> None:
             margins=(
                 MarginBalance(Money("1", USD), Money("2", USD), SPX),
                 MarginBalance(Money("3", USD), Money("4", USD)),
+                MarginBalance(Money("0.5", BTC), Money("0.25", BTC)),
             ),
         )
     )
     assert isinstance(account, MarginAccount)
     assert (account.margin_init(SPX), account.margin_maint(SPX)) == (Money("1", USD), Money("2", USD))
-    assert account.margins_init() == {SPX: Money("1", USD), None: Money("3", USD)}
-    assert account.margins_maint() == {SPX: Money("2", USD), None: Money("4", USD)}
+    assert account.margins_init() == {SPX: Money("1", USD)}
+    assert account.margins_maint() == {SPX: Money("2", USD)}
+    assert list(account.account_margins()) == [USD, BTC]
+    whole = account.margin_for_currency(BTC)
+    assert whole is not None
+    assert (whole.initial, whole.maintenance) == (Money("0.5", BTC), Money("0.25", BTC))
+    assert account.margin_for_currency(EUR) is None
+    assert (account.total_margin_init(USD), account.total_margin_maint(USD)) == (Money("4", USD), Money("6", USD))
+    assert account.total_margin_init(EUR) == Money("0", EUR)
     for ask in (account.margin, account.margin_init, account.margin_maint):
         assert ask(NDX) is None
     account.apply(state(balance("100"), margins=(MarginBalance(Money("5", USD), Money("6", USD), NDX),)))
     assert list(account.margins()) == [NDX]
+    assert account.account_margins() == {}
+
+
+def test_a_state_of_nothing_changes_nothing() -> None:
+    account = Account.create(state(balance("100"), margins=(MarginBalance(Money("1", USD), Money("2", USD), SPX),)))
+    assert isinstance(account, MarginAccount)
+    account.apply(state())
+    assert (list(account.margins()), account.balance_total(USD)) == ([SPX], Money("100", USD))
+    account.apply(state(balance("90")))
+    assert (list(account.margins()), account.balance_total(USD)) == ([], Money("90", USD))
+    assert account.event_count == 3
+
+
+def test_a_type_that_has_no_account_is_named() -> None:
+    """Of a wallet there may be states, which are stored and shown; nothing keeps its account."""
+    with pytest.raises(InvalidValue, match="no WALLET account, only CASH, MARGIN, BETTING"):
+        Account.create(state(balance("100"), kind=AccountType.WALLET))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +240,7 @@ def test_accounts_of_one_id_are_equal() -> None:
     assert repr(one) == "MarginAccount(id=SIM-001, type=MARGIN, base=None)"
 
 
-@given(st.data(), st.sampled_from(AccountType))
+@given(st.data(), st.sampled_from(sorted(KINDS)))
 def test_folding_any_prefix_gives_what_the_live_account_was(data: st.DataObject, kind: AccountType) -> None:
     states = data.draw(st.lists(some.account_states(kind), min_size=1, max_size=6))
     first = states[0]

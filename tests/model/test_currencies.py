@@ -34,6 +34,7 @@ def test_facts() -> None:
         "USDC.e",
         "XRP",
         "XTZ",
+        "pUSD",
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import given, settings
 
-from eventstore.model.currencies import AUD, BTC, ETH, EUR, GBP, JPY, USD, USDT
+from eventstore.model.currencies import AUD, BTC, ETH, EUR, GBP, JPY, USD, USDC, USDT
 from eventstore.model.currency import Currency
 from eventstore.model.enums import AssetClass, CurrencyType, InstrumentClass
 from eventstore.model.errors import InvalidIdentifier, InvalidValue
@@ -21,12 +21,16 @@ from eventstore.model.instruments import (
     BettingInstrument,
     BinaryOption,
     Cfd,
+    CryptoFuturesSpread,
     CryptoOption,
+    CryptoOptionSpread,
     CryptoPerpetual,
     CurrencyPair,
     Equity,
     FuturesContract,
     IndexInstrument,
+    PerpetualContract,
+    TokenizedAsset,
     instrument_from_dict,
 )
 from eventstore.model.record import U64_MAX
@@ -150,6 +154,46 @@ def test_currencies_of_linear_inverse_and_quanto_instruments() -> None:
     assert golden(Equity).base_currency is None
 
 
+def test_what_stands_for_a_dollar_settles_as_one() -> None:
+    """As in NautilusTrader 1.231: a contract in dollars that is settled in a coin of a dollar is no quanto."""
+    for coin in (USDC, USDT, USD):
+        settled = perpetual(quote_currency=USD, settlement_currency=coin)
+        assert (settled.is_quanto, settled.cost_currency) == (False, USD)
+    assert perpetual(quote_currency=EUR, settlement_currency=USDT).is_quanto
+    assert perpetual(quote_currency=USD, settlement_currency=EUR).cost_currency == EUR
+
+
+def test_an_option_settled_elsewhere_is_a_quanto() -> None:
+    option = golden(CryptoOption).replace(settlement_currency=ETH)
+    assert (option.is_quanto, option.cost_currency) == (True, ETH)
+    inverse = option.replace(is_inverse=True)
+    assert inverse.cost_currency == BTC
+
+
+def test_a_perpetual_contract_on_anything_needs_a_base_currency_to_be_inverse() -> None:
+    contract = golden(PerpetualContract)
+    assert (contract.base_currency, contract.is_quanto, contract.cost_currency) == (None, False, USD)
+    assert not contract.replace(settlement_currency=EUR).is_quanto
+    assert contract.replace(settlement_currency=EUR, base_currency=BTC).cost_currency == EUR
+    with pytest.raises(InvalidValue, match="base_currency"):
+        contract.replace(is_inverse=True)
+    inverse = contract.replace(is_inverse=True, base_currency=BTC)
+    assert inverse.notional_value(Quantity("1"), Price("4.00")) == Money("0.25", BTC)
+
+
+def test_a_tokenized_asset_is_of_its_base_currency() -> None:
+    token = golden(TokenizedAsset)
+    assert (str(token.base_currency), token.asset_class) == ("AAPLx", AssetClass.EQUITY)
+    assert (token.instrument_class, token.cost_currency) == (InstrumentClass.SPOT, USD)
+
+
+def test_crypto_spreads_are_of_their_underlying() -> None:
+    future, option = golden(CryptoFuturesSpread), golden(CryptoOptionSpread)
+    assert (future.instrument_class, future.cost_currency) == (InstrumentClass.FUTURES_SPREAD, BTC)
+    assert (option.instrument_class, option.cost_currency) == (InstrumentClass.OPTION_SPREAD, USD)
+    assert option.base_currency == BTC
+
+
 def test_notional_values() -> None:
     assert pair().notional_value(Quantity("100000"), Price("0.80005")) == Money("80005", USD)
     linear = perpetual(multiplier=Quantity("0.001"))
@@ -196,7 +240,6 @@ def test_prices_and_quantities_are_rounded_to_the_grid() -> None:
         {"max_quantity": Quantity("0")},
         {"max_price": Price("0")},
         {"max_notional": Money(0, USD)},
-        {"min_price": Price("-1")},
         {"min_notional": Money(-1, USD)},
         {"margin_init": Decimal("-0.1")},
         {"margin_maint": Decimal("nan")},
@@ -218,6 +261,11 @@ def test_a_float_is_refused() -> None:
 def test_bounds_of_zero_and_rebates_are_fine() -> None:
     made = pair(min_quantity=Quantity("0"), min_price=Price("0"), maker_fee=Decimal("-0.00025"))
     assert made.to_dict()["maker_fee"] == "-0.00025"
+
+
+def test_a_lower_bound_of_prices_may_be_negative() -> None:
+    """Spreads, options and electricity are traded below zero."""
+    assert pair(min_price=Price("-1.00000")).to_dict()["min_price"] == "-1.00000"
 
 
 def test_a_rate_of_zero_is_shown_without_decimals() -> None:

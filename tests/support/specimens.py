@@ -54,7 +54,7 @@ _SYNTHETIC = {"components": (InstrumentId("A.X"), InstrumentId("B.Y")), "formula
 
 _OVERRIDES: dict[type[Record], dict[str, Any]] = {
     Currency: {"code": "XYZ", "precision": 4, "iso4217": 999},
-    PositionBasis: {"size_precision": 1},
+    PositionBasis: {"size_precision": 1, "quantity_net_of_commission": True},
     SyntheticInstrument: {"price_precision": 4, **_SYNTHETIC},
     OrderInitialized: {"order_type": OrderType.TRAILING_STOP_LIMIT},
     BettingInstrument: {**_INSTRUMENT, **_BETTING},
@@ -83,6 +83,24 @@ def record(kind: type[Record]) -> Any:
 def records() -> dict[int, Record]:
     """The specimen of every record, by its tag."""
     return {tag: record(kind) for tag, kind in TYPES.items()}
+
+
+# What each version of a record brought, and what the records before say of it.
+_BROUGHT: dict[tuple[int, int], dict[str, Any]] = {
+    (3, 2): {"quantity_net_of_commission": False},
+    (24, 2): {"is_quote_quantity": None},
+}
+
+
+def later_fields(tag: int, version: int) -> dict[str, Any]:
+    """The fields that came after that version, with the values that a record of it is read with."""
+    later = sorted(key for key in _BROUGHT if key[0] == tag and key[1] > version)
+    return {name: value for key in later for name, value in _BROUGHT[key].items()}
+
+
+def record_of_version(tag: int, version: int) -> Record:
+    """The specimen as it is read from what that version stored of it."""
+    return records()[tag].replace(**later_fields(tag, version))
 
 
 def snapshots() -> dict[int, dict[str, Any]]:

@@ -50,7 +50,7 @@ from eventstore.model.identifiers import (
     VenueOrderId,
 )
 from eventstore.model.instrument import Instrument
-from eventstore.model.instruments import HANDICAP_NONE, INSTRUMENTS, BettingInstrument
+from eventstore.model.instruments import HANDICAP_NONE, INSTRUMENTS, BettingInstrument, PerpetualContract
 from eventstore.model.record import U64_MAX, Field, Record
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.model.values import DIGITS_MAX, PRECISION_MAX, Fixed, Money, Price, Quantity
@@ -308,6 +308,8 @@ def _instruments(draw: st.DrawFn, kind: type[N], digits: int, precision_max: int
             made = st.just(price_precision if name == "price_precision" else size_precision)
         elif spec.kind is Price:
             made = _fixed(Price, price_precision, int(name in ("price_increment", "max_price")), digits)
+            if name == "min_price":
+                made = made | made.map(lambda price: Price(price.copy_negate()))
         elif spec.kind is Quantity:
             made = _fixed(Quantity, size_precision, int(name != "min_quantity"), digits)
         elif spec.kind is Money:
@@ -327,6 +329,8 @@ def _instruments(draw: st.DrawFn, kind: type[N], digits: int, precision_max: int
         given["selection_handicap"] = draw(st.sampled_from((HANDICAP_NONE, Decimal(0), Decimal("-1.5"))))
         symbol = BettingInstrument.symbol_of(given["market_id"], given["selection_id"], given["selection_handicap"])
         given |= {"raw_symbol": symbol, "id": InstrumentId.from_parts(symbol, given["id"].venue)}
+    if kind is PerpetualContract and given["base_currency"] is None:
+        given["is_inverse"] = False
     return kind(**given)
 
 

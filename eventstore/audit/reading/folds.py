@@ -173,7 +173,10 @@ class PositionFold:
 
 
 class AccountFold:
-    """The balances and margins of an account: a state replaces the balances that it names, and all margins."""
+    """The balances and margins of an account: a state replaces the balances that it names, and all margins.
+
+    One that names neither changes nothing.
+    """
 
     def __init__(self) -> None:
         self._balances: Shown = {}
@@ -192,6 +195,9 @@ class AccountFold:
                 code = balance.currency.code
                 for name in ("total", "locked", "free"):
                     self._balances[f"{code} {name}"] = f"{getattr(balance, name).amount:f}"
+            if not event.balances and not event.margins:
+                yield event
+                continue
             self._margins = {
                 f"{margin.currency.code} {name} margin"
                 + (f" {margin.instrument_id}" if margin.instrument_id is not None else ""): f"{amount.amount:f}"
