@@ -17,6 +17,7 @@ from eventstore.cli import (
     diff,
     explain,
     export,
+    import_nautilus,
     ingest,
     journal,
     log,
@@ -40,6 +41,9 @@ app = typer.Typer(
 )
 app.command(short_help="Write recorded sessions, load them in a new process, compare.")(demo.demo)
 app.command(short_help="Write a recorded session through the API, as fast as it goes.")(ingest.ingest)
+app.command("import-nautilus", short_help="Bring what NautilusTrader's own cache database has into a new log.")(
+    import_nautilus.import_nautilus
+)
 app.command()(status.status)
 app.command()(log.log)
 app.command(short_help="Print the last entries of a log, then each that comes.")(tail.tail)

@@ -1,0 +1,1 @@
+"""Bringing what another cache database keeps into a store of ours."""
