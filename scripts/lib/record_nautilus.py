@@ -290,34 +290,23 @@ def text(value: bytes) -> str:
 
 def as_loaded(adapter: CacheDatabaseAdapter) -> dict[str, Any]:
     """What NautilusTrader's own loader makes of each order, position and account."""
-    orders = adapter.load_orders()
-    positions = adapter.load_positions()
-    accounts = adapter.load_accounts()
-    return {
-        "orders": {str(key): plain(order.to_dict()) for key, order in orders.items()},
-        "positions": {str(key): plain(position.to_dict()) for key, position in positions.items()},
-        "accounts": {
-            str(key): {
-                "balances": [str(balance) for balance in account.balances_total().values()],
-                "events": len(account.events),
-            }
-            for key, account in accounts.items()
-        },
-        "general": {key: text(value) for key, value in adapter.load().items()},
-        "order_position": {str(key): str(value) for key, value in adapter_index(adapter).items()},
+    accounts = {
+        str(key): {"balances": sorted(map(str, account.balances_total().values())), "events": len(account.events)}
+        for key, account in adapter.load_accounts().items()
     }
-
-
-def adapter_index(adapter: CacheDatabaseAdapter) -> dict[Any, PositionId]:
-    found: dict[Any, PositionId] = adapter.load_index_order_position()
-    return found
+    return {
+        "orders": {str(key): plain(order.to_dict()) for key, order in adapter.load_orders().items()},
+        "positions": {str(key): plain(position.to_dict()) for key, position in adapter.load_positions().items()},
+        "accounts": accounts,
+        "general": {key: text(value) for key, value in adapter.load().items()},
+        "order_position": {str(key): str(value) for key, value in adapter.load_index_order_position().items()},
+        "instruments": {str(key): type(value).to_dict(value) for key, value in adapter.load_instruments().items()},
+    }
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value if isinstance(value, str | int | float | list | None) else str(value)
-        for name, value in values.items()
-    }
+    kept = (str, int, float, list, type(None))
+    return {name: value if isinstance(value, kept) else str(value) for name, value in values.items()}
 
 
 if __name__ == "__main__":
