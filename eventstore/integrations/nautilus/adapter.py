@@ -26,6 +26,7 @@ from nautilus_trader.serialization.base import Serializer
 
 from eventstore import model as m
 from eventstore.config import CacheDatabaseConfig
+from eventstore.errors import Closed
 from eventstore.health import Health
 from eventstore.integrations.nautilus.conversion import to_nautilus
 from eventstore.integrations.nautilus.settings import store_config, store_id
@@ -92,6 +93,10 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
         """
         while self._closing:
             self._closing.pop()()
+        try:
+            self.store.write_amendments()
+        except Closed:
+            return
         self.store.close()
 
     def on_close(self, callback: Callable[[], object]) -> None:
@@ -154,17 +159,17 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
     def load_index_order_position(self) -> dict[ClientOrderId, PositionId]:
         """Return which position each order belongs to."""
         found = self.store.load_index_order_position()
-        return {ClientOrderId(order_id): PositionId(position_id) for order_id, position_id in found.items()}
+        return {ClientOrderId(str(order_id)): PositionId(str(position_id)) for order_id, position_id in found.items()}
 
     def load_index_order_client(self) -> dict[ClientOrderId, ClientId]:
         """Return which execution client each order went through."""
         found = self.store.load_index_order_client()
-        return {ClientOrderId(order_id): ClientId(client_id) for order_id, client_id in found.items()}
+        return {ClientOrderId(str(order_id)): ClientId(str(client_id)) for order_id, client_id in found.items()}
 
     def load_index_venue_order_id(self) -> dict[ClientOrderId, VenueOrderId]:
         """Return which id each order has at its venue."""
         found = self.store.load_index_venue_order_id()
-        return {ClientOrderId(order_id): VenueOrderId(venue_id) for order_id, venue_id in found.items()}
+        return {ClientOrderId(str(order_id)): VenueOrderId(str(venue_id)) for order_id, venue_id in found.items()}
 
     def load_currency(self, code: str) -> Currency | None:
         """Return a currency, or None."""

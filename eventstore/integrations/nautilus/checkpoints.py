@@ -51,6 +51,7 @@ class Checkpoints:
         store = self._adapter.store
         try:
             store.heartbeat(datetime.now(UTC))
+            store.write_amendments()
             self._save(self._trader.actors(), store.save_actor)
             self._save(self._trader.strategies(), store.save_strategy)
         except EventStoreError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from eventstore.integrations.nautilus.amendments import Watch
 from eventstore.registry import Life
 
 CHECKED_FILLS = 32
@@ -20,14 +21,15 @@ class _NautilusLife(Life):
 
 
 class OrderLife(_NautilusLife):
-    """The written history of an order, and what it had at the last look: see `amendments.Watch`."""
+    """The written history of an order, the order itself while it is not closed, and what finds its amendments."""
 
-    __slots__ = ("venue_order_id", "watch")
+    __slots__ = ("order", "venue_order_id", "watch")
 
-    def __init__(self, version: int, events: Sequence[Any], amendments: int = 0) -> None:
-        super().__init__(version, events, amendments)
+    def __init__(self, version: int, events: Sequence[Any], watch: Watch) -> None:
+        super().__init__(version, events)
+        self.order: Any = None
         self.venue_order_id: Any = None
-        self.watch: Any = None
+        self.watch = watch
 
     def tail(self, events: Sequence[Any]) -> tuple[Any, ...] | None:
         """Return the events behind the last one written, or None if that is not among `events`."""

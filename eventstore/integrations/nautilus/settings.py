@@ -28,7 +28,8 @@ def store_config(name: TraderId, config: CacheConfig, settings: CacheDatabaseCon
 
     - `host`, `port`, `username`, `password`, `ssl`: where the server is, if `settings` say nothing of a `url` or
       `directory`.
-    - `timeout`: seconds for a connection, and for each answer, if it is not NautilusTrader's default.
+    - `timeout`, or `connection_timeout` and `response_timeout`: seconds for a connection, and for each answer, if they
+      are not NautilusTrader's defaults; the longer of the two.
     - `buffer_interval_ms`: how long the first command of a batch waits for others, `linger_ms`.
     - `flush_on_start`, `persist_account_events`: looked after by NautilusTrader itself.
     - `encoding`, `timestamps_as_iso8601`, `use_trader_prefix`, `bulk_read_batch_size`: of no effect. The log has one
@@ -41,13 +42,20 @@ def store_config(name: TraderId, config: CacheConfig, settings: CacheDatabaseCon
     database = config.database
     if settings.url is None and settings.directory is None:
         changes["url"] = _url(database)
-    if database is not None and database.timeout not in (None, DatabaseConfig().timeout):
-        changes["timeout_s"] = float(database.timeout)
+    if timeouts := _timeouts(database):
+        changes["timeout_s"] = float(max(timeouts))
     if config.buffer_interval_ms is not None:
         changes["linger_ms"] = float(config.buffer_interval_ms)
     if settings.journal is not None:
         changes["journal"] = Path(settings.journal) / name.replace("/", "_")
     return replace(settings, **changes)
+
+
+def _timeouts(database: Any) -> list[int]:
+    # 1.221 has one for both; newer ones tell the connection from the answer.
+    names = [name for name in ("timeout", "connection_timeout", "response_timeout") if hasattr(database, name)]
+    given = {name: getattr(database, name) for name in names}
+    return [value for name, value in given.items() if value not in (None, getattr(DatabaseConfig(), name))]
 
 
 def _url(database: Any) -> str:

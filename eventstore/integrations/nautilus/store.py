@@ -17,7 +17,7 @@ from eventstore.health import Health
 from eventstore.integrations.nautilus.amendments import Watch
 from eventstore.integrations.nautilus.conversion import basis_of, to_record
 from eventstore.integrations.nautilus.lives import AccountLife, OrderLife, PositionLife
-from eventstore.integrations.nautilus.views import AccountFound, account_from, order_from, positions_with
+from eventstore.integrations.nautilus.views import AccountFound, OrderFound, account_from, order_from, positions_with
 from eventstore.ledger import check
 from eventstore.loader import Loader
 from eventstore.model.currency import Currency
@@ -71,31 +71,17 @@ class NautilusStore(Catalog):
         """Write an order with all its events; or, of one that was written, what it was transformed into."""
         order_id = order.client_order_id.value
         with self._registering:  # so that it is not purged meanwhile
-            life = self._orders.get(order_id)
+            life: Any = self._orders.get(order_id)
             events = None if life is None or life.purging else life.tail(order.events)
+            # What it was transformed into is another object.
+            watch = Watch(order)
             if events is None:
                 ClientOrderId(order_id)  # raises for what can not be part of a key
                 self._check_trader("add_order", order_id, order.trader_id)
-                life, events = OrderLife(0, ()), tuple(order.events)
-            self._write_order("add_order", order_id, order, life, events, position_id, client_id)
-
-    def _write_order(
-        self,
-        operation: str,
-        order_id: str,
-        order: Any,
-        life: Any,
-        events: tuple[Any, ...],
-        position_id: str | None,
-        client_id: str | None,
-    ) -> None:
-        watch = life.watch or Watch(order)
-        amended = watch.look(order)
-        self._accept(
-            operation,
-            order_id,
-            self._encoder.add_order,
-            (
+                life, events = OrderLife(0, (), watch), tuple(order.events)
+            else:
+                watch.amendments = life.watch.amendments
+            arguments = (
                 order_id,
                 life.version,
                 order.status,
@@ -103,13 +89,12 @@ class NautilusStore(Catalog):
                 events,
                 position_id,
                 client_id,
-                amended,
-            ),
-        )
-        life.written(events)
-        life.watch = watch
-        self._orders[order_id] = life
-        if order.venue_order_id is not None:
+                watch.look(order),
+            )
+            self._accept("add_order", order_id, self._encoder.add_order, arguments)
+            life.written(events)
+            life.watch, life.order = watch, order
+            self._orders[order_id] = life
             self._index_venue_order(order_id, order.venue_order_id, life)
 
     def update_order(self, order: Any) -> None:
@@ -127,37 +112,47 @@ class NautilusStore(Catalog):
                 return
             events = order.events
             last = events[-1]
-            new: tuple[Any, ...] | None = (last,)
+            new: tuple[Any, ...] = (last,)
             if len(events) < 2 or events[-2] is not life.last:
-                new = life.tail(events)
-                if new is None:
+                tail = life.tail(events)
+                if tail is None:
                     self.add_order(order, None, None)
                     return
-            arguments = (
-                order_id,
-                life.version,
-                order.status,
-                order.emulation_trigger != _NO_TRIGGER,
-                new,
-                life.watch.look(order),
-            )
+                new = tail
+            amended = life.watch.look(order)
+            arguments = (order_id, life.version, order.status, order.emulation_trigger != _NO_TRIGGER, new, amended)
             try:
                 self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
-            except (Full, Shut) as error:
-                self._persister.refuse(error, "update_order", order_id)
+            except BaseException as error:
+                life.watch.again()
+                if isinstance(error, Full | Shut):
+                    self._persister.refuse(error, "update_order", order_id)
+                raise
             life.version += len(new)
             life.last = last
-            venue_order_id = order.venue_order_id
-            if venue_order_id is not life.venue_order_id:
-                self._index_venue_order(order_id, venue_order_id, life)
+            life.order = None if order.is_closed else order
+            if order.venue_order_id is not life.venue_order_id:
+                self._index_venue_order(order_id, order.venue_order_id, life)
         finally:
             life.busy = False
 
     def _index_venue_order(self, order_id: str, venue_order_id: Any, life: Any) -> None:
         # The order's events say it, too; the index is for whoever looks from the other side.
-        if venue_order_id is not None and venue_order_id != life.venue_order_id:
+        known = life.venue_order_id  # NautilusTrader's ids can not be compared with None
+        if venue_order_id is not None and (known is None or venue_order_id != known):
             self._accept("index_venue_order_id", order_id, c.IndexVenueOrderId, (order_id, venue_order_id.value))
         life.venue_order_id = venue_order_id
+
+    def write_amendments(self) -> None:
+        """Write what was set on open orders without an event since they were last written."""
+        with self._registering:  # so that none is purged meanwhile
+            for order_id, life in list(self._orders.items()):
+                order = life.order  # type: ignore[attr-defined] # its lives are OrderLife
+                amended = None if order is None else life.watch.look(order)  # type: ignore[attr-defined]
+                if amended is not None:
+                    emulated = order.emulation_trigger != _NO_TRIGGER
+                    arguments = (order_id, life.version, order.status, emulated, (), amended)
+                    self._accept("update_order", order_id, self._encode_update_order, arguments)
 
     def snapshot_order(self, order: Any) -> None:
         """Write the state of `order` as it is now."""
@@ -169,9 +164,12 @@ class NautilusStore(Catalog):
                 life = self._orders[order_id]
             state = order.to_dict()
             arguments = (order_id, state, life.watch.look(order))
-            self._accept(
-                "snapshot_order_state", order_id, self._encoder.snapshot_order, arguments, len(state) * VALUE_BYTES
-            )
+            size = len(state) * VALUE_BYTES
+            try:
+                self._accept("snapshot_order_state", order_id, self._encoder.snapshot_order, arguments, size)
+            except BaseException:
+                life.watch.again()
+                raise
 
     # -- Positions ---------------------------------------------------------------------------------------------
 
@@ -300,12 +298,15 @@ class NautilusStore(Catalog):
 
     def load_one_order(self, order_id: str) -> Any:
         """Return an order, or None."""
-        return self._one_known(self._orders, order_id, lambda loader: loader.order(order_from, order_id), _order_life)
+        found = self._one_known(self._orders, order_id, lambda loader: loader.order(order_from, order_id), _order_life)
+        return None if found is None else found.order
 
     def load_all_orders(self) -> dict[Any, Any]:
         """Return all orders by NautilusTrader's id."""
-        return self._many_known(
-            self._orders, lambda loader: loader.orders(order_from, open_only=False), _order_id, _order_life
+        return _orders(
+            self._many_known(
+                self._orders, lambda loader: loader.orders(order_from, open_only=False), _order_id, _order_life
+            )
         )
 
     def load_one_position(self, position_id: str) -> Any:
@@ -369,7 +370,7 @@ class NautilusStore(Catalog):
                 "instruments": instruments,
                 "synthetics": synthetics,
                 "accounts": _accounts(self._known(self._accounts, meanwhile, accounts, _account_id, _account_life)),
-                "orders": self._known(self._orders, meanwhile, orders, _order_id, _order_life),
+                "orders": _orders(self._known(self._orders, meanwhile, orders, _order_id, _order_life)),
                 "positions": self._known(self._positions, meanwhile, positions, _id, _position_life),
             }
 
@@ -384,8 +385,12 @@ def _id(thing: Any) -> Any:
     return thing.id
 
 
-def _order_id(order: Any) -> Any:
-    return order.client_order_id
+def _order_id(found: OrderFound) -> Any:
+    return found.order.client_order_id
+
+
+def _orders(found: dict[Any, OrderFound]) -> dict[Any, Any]:
+    return {order_id: order.order for order_id, order in found.items()}
 
 
 def _account_id(found: AccountFound) -> Any:
@@ -396,10 +401,11 @@ def _accounts(found: dict[Any, AccountFound]) -> dict[Any, Any]:
     return {account_id: account.account for account_id, account in found.items()}
 
 
-def _order_life(order: Any, version: int) -> OrderLife:
-    life = OrderLife(version, order.events)
+def _order_life(found: OrderFound, version: int) -> OrderLife:
+    order = found.order
+    life = OrderLife(version, order.events, Watch(order, found.amendments))
     life.venue_order_id = order.venue_order_id
-    life.watch = Watch(order)
+    life.order = None if order.is_closed else order
     return life
 
 

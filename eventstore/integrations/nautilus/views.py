@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from eventstore.aggregates import events_from, record_from
@@ -24,6 +24,13 @@ _AMENDED = AMENDED.encode()
 _BASIS = BASIS.encode()
 
 
+class OrderFound(NamedTuple):
+    """An order, and what was set on it without an event."""
+
+    order: Any
+    amendments: Sequence[Amendment]
+
+
 class AccountFound(NamedTuple):
     """An account, and which version each of its events has in the view: some may have been deleted."""
 
@@ -31,16 +38,17 @@ class AccountFound(NamedTuple):
     versions: dict[str, int]
 
 
-def order_from(key: str, fields: Fields, serializer: Serializer) -> tuple[Any, int]:
+def order_from(key: str, fields: Fields, serializer: Serializer) -> tuple[OrderFound, int]:
     """Return the order that the hash `key` holds, and the version of its next event. Raises `DamagedRecord`."""
     events, version = events_from(key, fields, OrderEvent, serializer, gapless=True)
     try:
         amended = fields.get(_AMENDED)
-        amendments: list[Amendment] = [] if amended is None else unpack_amended(amended)
+        amendments: Sequence[Amendment] = () if amended is None else unpack_amended(amended)
         # Which position it was indexed with is not looked at: NautilusTrader sets that on an order when it is filled.
-        return order_from_events([to_nautilus(event) for event in events], amendments), version
+        order = order_from_events([to_nautilus(event) for event in events], amendments)
     except (CodecError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise DamagedRecord(key, "", f"the events make no order of NautilusTrader's: {error}") from error
+    return OrderFound(order, amendments), version
 
 
 def positions_with(
