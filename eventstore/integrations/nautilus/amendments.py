@@ -34,7 +34,8 @@ _Filled = nautilus_events.OrderFilled
 _ENDS_EMULATION = frozenset(
     {nautilus_events.OrderReleased, nautilus_events.OrderCanceled, nautilus_events.OrderExpired}
 )
-_UPDATES_QUOTE = hasattr(_Updated, "is_quote_quantity")
+UPDATES_QUOTE = hasattr(_Updated, "is_quote_quantity")
+"""Whether the installed NautilusTrader's `OrderUpdated` says if the quantity is in quote currency."""
 
 _position_ids = identifiers(PositionId)
 _nautilus_position_ids = nautilus_identifiers(PositionId)
@@ -171,7 +172,7 @@ class _Explained:
         elif kind is _Updated:
             if event.quantity is not None:
                 self.quantity = (count, event.quantity)
-            if _UPDATES_QUOTE:
+            if UPDATES_QUOTE:
                 self.is_quote = (count, event.is_quote_quantity)
         elif kind in _ENDS_EMULATION:
             self.emulation = (count, _NO_TRIGGER)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NoReturn
 
+import nautilus_trader
 from nautilus_trader.accounting.accounts.cash import CashAccount
 from nautilus_trader.accounting.error import AccountBalanceNegative
 from nautilus_trader.accounting.factory import AccountFactory
@@ -16,12 +17,14 @@ from nautilus_trader.model.instruments import Instrument as NautilusInstrument
 from nautilus_trader.model.orders.unpacker import OrderUnpacker
 from nautilus_trader.model.position import Position
 
-from eventstore.integrations.nautilus.amendments import amend, end_emulation
+from eventstore.integrations.nautilus.amendments import UPDATES_QUOTE, amend, end_emulation
 from eventstore.integrations.nautilus.conversion import basis_of, to_nautilus, values
+from eventstore.integrations.nautilus.conversion.bases import NETS_COMMISSIONS
 from eventstore.integrations.nautilus.conversion.events import nautilus_identifiers
 from eventstore.integrations.nautilus.inside import held_dict, held_list, set_inside
 from eventstore.model.enums import AccountType, AssetClass, InstrumentClass
 from eventstore.model.errors import ModelError
+from eventstore.model.events import OrderEvent, OrderUpdated
 from eventstore.model.identifiers import InstrumentId
 from eventstore.model.instrument import Instrument
 from eventstore.model.order_amendments import Amendment
@@ -42,7 +45,26 @@ class NotFoldable(ModelError):
 _REFUSED = (Exception,)
 
 
-def order_from_events(events: Sequence[Any], amendments: Sequence[Amendment] = ()) -> Any:
+def order_from_records(records: Sequence[OrderEvent], amendments: Sequence[Amendment] = ()) -> Any:
+    """Return the order of NautilusTrader's that the stored `records` make, with `amendments` between them.
+
+    Raises
+    ------
+    NotFoldable
+        If they make no order.
+    TypeError, ValueError
+        If NautilusTrader has no event that says what one of them says.
+    """
+    quotes: dict[int, bool | None] | None = None
+    for count, record in enumerate(records, 1):
+        if isinstance(record, OrderUpdated) and (record.is_quote_quantity is None) is UPDATES_QUOTE:
+            quotes = (quotes or {}) | {count: record.is_quote_quantity}
+    return order_from_events([to_nautilus(record) for record in records], amendments, quotes)
+
+
+def order_from_events(
+    events: Sequence[Any], amendments: Sequence[Amendment] = (), quotes: Mapping[int, bool | None] | None = None
+) -> Any:
     """Return the order that NautilusTrader's `events` make, with `amendments` between them.
 
     An `OrderInitialized` that is not the first says what the order was transformed into. NautilusTrader's own loader
@@ -55,11 +77,16 @@ def order_from_events(events: Sequence[Any], amendments: Sequence[Amendment] = (
     """
     if not events or events[0].__class__ is not _Initialized:
         raise NotFoldable("an order begins with its OrderInitialized, and there is none")
-    order = None
+    order: Any = None
     for count, event in enumerate(events, 1):
         try:
             if event.__class__ is _Initialized:
                 order = _made(event) if order is None else _transformed(order, event)
+            elif quotes is not None and count in quotes:
+                was = order.is_quote_quantity
+                order.apply(event)
+                said = quotes[count]
+                order.set_quote_quantity(was if said is None else said)
             else:
                 order.apply(event)
                 if event.__class__ in _ENDS:
@@ -109,7 +136,7 @@ def _refuse(what: str, name: Any, event: Any, error: BaseException) -> NoReturn:
 # -- Positions -------------------------------------------------------------------------------------------------
 
 
-class _StandIn(NautilusInstrument):
+class _StandIn(NautilusInstrument):  # type: ignore[misc] # compiled, and without types
     """Stands for the instrument of a position where there is none, or one that has changed."""
 
     def __init__(self, basis: PositionBasis, price_precision: int) -> None:
@@ -143,6 +170,21 @@ class _StandIn(NautilusInstrument):
     def get_cost_currency(self) -> Any:
         """What the basis says."""
         return self._cost
+
+
+def _stand_in(basis: PositionBasis, fills: Sequence[Any]) -> Any:
+    decimals = fills[0].last_px.precision
+    if not basis.quantity_net_of_commission:
+        return _StandIn(basis, decimals)
+    if NETS_COMMISSIONS:
+        return _currency_pair(basis, decimals)
+    base = basis.base_currency
+    if base is not None and any(fill.commission.currency.code == base.code for fill in fills):
+        raise NotFoldable(
+            f"position {fills[0].position_id}: commissions in {base} come off its quantity, which the installed "
+            f"NautilusTrader {nautilus_trader.__version__} does not do; the release that wrote it does"
+        )
+    return _StandIn(basis, decimals)
 
 
 def _currency_pair(basis: PositionBasis, price_precision: int) -> Any:
@@ -204,10 +246,12 @@ def position_from_fills(instrument: Instrument | None, basis: PositionBasis, fil
     try:
         theirs, its_basis = (None, None) if instrument is None else _known(instrument)
         if its_basis != basis:
-            theirs = _StandIn(basis, fill.last_px.precision)
+            theirs = _stand_in(basis, fills)
         position = Position(theirs, fill)
         for fill in fills[1:]:
             position.apply(fill)
+    except NotFoldable:
+        raise
     except _REFUSED as e:
         _refuse("position", fills[0].position_id, fill, e)
     return position
@@ -247,10 +291,10 @@ def _account(events: Sequence[Any], borrows: bool) -> Any:
         account = _borrower(event) if borrows else AccountFactory.create(event)
         for event in events[1:]:
             account.apply(event)
-    except AccountBalanceNegative:
+    except AccountBalanceNegative as e:
         if not borrows:
             raise
-        _refuse("account", event.account_id, event, AccountBalanceNegative)  # type: ignore[arg-type]
+        _refuse("account", event.account_id, event, e)
     except _REFUSED as e:
         _refuse("account", event.account_id, event, e)
     return account

@@ -1,8 +1,8 @@
 """What only the C side of NautilusTrader's objects can set: through the state that they pickle.
 
 Every one of these objects gives its whole state as a tuple and takes it back. Which place of the tuple is which
-attribute is found out by trying, on a copy that nobody else has: change one place, and look which attribute has changed.
-So nothing here depends on the order of attributes in a release.
+attribute is found out by trying, on a copy that nobody else has: change one place, and look which attribute has
+changed. So nothing here depends on the order of attributes in a release.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ def set_inside(thing: Any, changes: Mapping[str, Any]) -> None:
 
 
 def _find(thing: Any, name: str, value: Any) -> int:
+    kind: Any = type(thing)
     state = state_of(thing)
     before = getattr(thing, name)
     for place in range(len(state)):
-        copy = type(thing).__new__(type(thing))
+        copy = kind.__new__(kind)
         copy.__setstate_cython__(state)
         try:
             copy.__setstate_cython__((*state[:place], value, *state[place + 1 :]))

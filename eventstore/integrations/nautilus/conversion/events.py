@@ -29,7 +29,9 @@ Convert = Callable[[Any], Any]
 _NAMES = {"event_id": "id"}
 _INIT_NAMES = _NAMES | {"order_side": "side"}
 _OPTIONS = frozenset(name for names in ORDER_OPTIONS.values() for name in names)
-_TAKES_TIMES = frozenset({"ts_event", "ts_init"})
+
+LEFT_TO_THE_FOLD = frozenset({"is_quote_quantity"})
+"""Fields that NautilusTrader's events say less about than ours, or nothing: the fold of an order sees to them."""
 
 
 @functools.cache
@@ -59,9 +61,11 @@ class _Expression:
         self.scope[name] = thing
         return name
 
-    def compile(self, argument: str, body: str) -> Convert:
-        exec(f"def convert({argument}):\n return {body}", self.scope)  # noqa: S102 - made of names of our own alone
-        return cast(Convert, self.scope["convert"])
+    def compile(self, arguments: str, body: str, before: str = "pass") -> Callable[..., Any]:
+        """Return the function of `arguments` that does `before` and returns `body`."""
+        # Nothing but names of fields and of what is in `scope` is in the source.
+        exec(f"def convert({arguments}):\n {before}\n return {body}", self.scope)  # noqa: S102 - see above
+        return cast(Callable[..., Any], self.scope["convert"])
 
 
 def _from_nautilus(spec: Field, source: str, made: _Expression) -> str:
@@ -147,7 +151,7 @@ def _text(name: str, value: Any) -> str:
     if value.__class__ is not str:
         raise TypeError(f"{name}: expected str, got {type(value).__name__} ({value!r:.80})")
     check_text("event", name, value)
-    return cast(str, value)
+    return str(value)
 
 
 # -- What an order was made with -------------------------------------------------------------------------------
@@ -251,15 +255,17 @@ def event_maker(kind: type[OrderEvent]) -> Convert:
         attribute = _named(kind).get(spec.name, spec.name)
         if kind is OrderInitialized and (spec.name in _OPTIONS or spec.name == "ts_event"):
             continue
-        if hasattr(theirs, attribute):
+        if spec.name in LEFT_TO_THE_FOLD:
+            # None, which leaves it as it was, can not be said in NautilusTrader.
+            if hasattr(theirs, attribute):
+                arguments.append(f"{spec.name}={name} or False")
+        elif hasattr(theirs, attribute):
             arguments.append(f"{spec.name}={_to_nautilus(spec, name, made)}")
         else:
             missing.append((spec.name, kind._fields.index(spec.name)))
     if kind is OrderInitialized:
         arguments.append(f"options={made.name(_options)}(r)")
-    source = f"def convert(r):\n {unpack}\n return make({', '.join(arguments)})"
-    exec(source, made.scope)  # noqa: S102 - made of names of our own alone
-    convert = cast(Convert, made.scope["convert"])
+    convert = made.compile("r", f"make({', '.join(arguments)})", before=unpack)
     if not missing:
         return convert
     defaults = dict(zip(kind._fields[::-1], kind._defaults[::-1], strict=False))

@@ -7,12 +7,13 @@ back: which fields a constructor takes differs between classes and releases, and
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
 import nautilus_trader
-import pandas as pd
+from nautilus_trader.core.datetime import unix_nanos_to_dt
 from nautilus_trader.model import instruments as nautilus_instruments
 
 from eventstore.integrations.nautilus.conversion import values
@@ -29,14 +30,14 @@ from eventstore.model.values import Money, Price, Quantity
 _TIMES = frozenset({"event_open_date", "market_start_time"})  # pandas timestamps, of betting instruments
 _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
-_READ = {
+_READ: Mapping[Any, Callable[[Any], Any]] = {
     Price: values.price_from_nautilus,
     Quantity: values.quantity_from_nautilus,
     Money: values.money_from_nautilus,
     Currency: values.currency_from_nautilus,
     Decimal: values.decimal_of,
 }
-_MADE = {
+_MADE: Mapping[Any, Callable[[Any], Any]] = {
     Price: values.price_to_nautilus,
     Quantity: values.quantity_to_nautilus,
     Money: values.money_to_nautilus,
@@ -118,26 +119,28 @@ def instrument_to_nautilus(record: Instrument) -> Any:
     if kind._currency_key == "currency":
         currency = arguments.pop("quote_currency")
         arguments["currency"] = currency.code if kind is BettingInstrument else currency
-    left_out = _not_taken.setdefault(kind, set())
-    while True:
-        try:
-            made = theirs(**{name: value for name, value in arguments.items() if name not in left_out})
-            break
-        except TypeError as e:
-            found = _UNEXPECTED.search(str(e))
-            if found is None or found[1] in left_out:
-                raise InvalidValue(f"{kind.__name__} {record.id}: NautilusTrader takes none like it: {e}") from e
-            left_out.add(found[1])
-        except (ValueError, OverflowError) as e:
-            raise InvalidValue(f"{kind.__name__} {record.id}: NautilusTrader takes none like it: {e}") from e
+    try:
+        made = _call(theirs, arguments, _not_taken.setdefault(kind, set()))
+    except (ValueError, TypeError, OverflowError) as e:
+        raise InvalidValue(f"{kind.__name__} {record.id}: NautilusTrader takes none like it: {e}") from e
     _check_same(record, instrument_from_nautilus(kind, made))
     return made
 
 
+def _call(make: Callable[..., Any], arguments: dict[str, Any], left_out: set[str]) -> Any:
+    """Return what `make` makes of those `arguments` that it takes; the names of the others go into `left_out`."""
+    try:
+        return make(**{name: value for name, value in arguments.items() if name not in left_out})
+    except TypeError as e:
+        found = _UNEXPECTED.search(str(e))
+        if found is None or found[1] in left_out:
+            raise
+        left_out.add(found[1])
+    return _call(make, arguments, left_out)
+
+
 def _betting_arguments(record: BettingInstrument) -> dict[str, Any]:
-    return {"venue_name": str(record.venue)} | {
-        name: pd.Timestamp(getattr(record, name), unit="ns", tz="UTC") for name in sorted(_TIMES)
-    }
+    return {"venue_name": str(record.venue)} | {name: unix_nanos_to_dt(getattr(record, name)) for name in _TIMES}
 
 
 def _made(spec: Field, value: Any) -> Any:

@@ -135,12 +135,12 @@ def uuid_to_nautilus(value: UUID4) -> Any:
     """NautilusTrader's event id. Raises `InvalidValue` if it is no UUID of version 4, the only one that it takes."""
     if value[14] != "4" or value[19] not in "89ab":
         raise InvalidValue(f"UUID4: NautilusTrader takes UUIDs of version 4 alone, and this is {str(value)!r}")
-    made = _new_uuid(nautilus_uuid.UUID4)
+    made: Any = _new_uuid(nautilus_uuid.UUID4)
     made.__setstate__(str.__str__(value))  # a tenth of the time of `from_str`, which parses it twice
     return made
 
 
-_new_uuid = nautilus_uuid.UUID4.__new__
+_new_uuid: Any = nautilus_uuid.UUID4.__new__
 
 
 # -- Prices and quantities -------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def _raw_bound(name: str) -> int:
     # Some releases multiply as integers, others as doubles, whose product may be a little nearer to zero.
     bound: float = getattr(objects, name)
     exact, rounded = int(bound) * 10**DECIMALS_MAX, int(bound * objects.FIXED_SCALAR)
-    return min(exact, rounded, key=abs)
+    return exact if abs(exact) < abs(rounded) else rounded
 
 
 def _raw(what: str, number: Decimal, precision: int, least: int, most: int) -> int:
