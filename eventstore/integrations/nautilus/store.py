@@ -7,6 +7,7 @@ from time import time_ns
 from typing import Any, cast
 
 from nautilus_trader.model.enums import TriggerType
+from nautilus_trader.model.position import Position
 
 from eventstore import commands as c
 from eventstore.catalog import Catalog
@@ -21,7 +22,15 @@ from eventstore.integrations.nautilus.views import AccountFound, OrderFound, acc
 from eventstore.ledger import check
 from eventstore.loader import Loader
 from eventstore.model.currency import Currency
-from eventstore.model.identifiers import AccountId, ClientOrderId, InstrumentId, PositionId, TraderId
+from eventstore.model.identifiers import (
+    LENGTH_MAX,
+    AccountId,
+    ClientOrderId,
+    Identifier,
+    InstrumentId,
+    PositionId,
+    TraderId,
+)
 from eventstore.model.instrument import Instrument
 from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
@@ -34,10 +43,12 @@ _NO_TRIGGER = TriggerType.NO_TRIGGER
 
 
 class NautilusSerializer(MsgPackSerializer):
-    """Takes NautilusTrader's events as well as records. They are converted where they are encoded, not where called."""
+    """Takes NautilusTrader's events, too, and a position for its basis. They are converted here, not where called."""
 
     def serialize(self, record: Any) -> bytes:
-        return super().serialize(record if isinstance(record, Record) else to_record(record))
+        if not isinstance(record, Record):
+            record = basis_of(record) if isinstance(record, Position) else to_record(record)
+        return super().serialize(record)
 
 
 class NautilusStore(Catalog):
@@ -76,7 +87,7 @@ class NautilusStore(Catalog):
             # What it was transformed into is another object.
             watch = Watch(order)
             if events is None:
-                ClientOrderId(order_id)  # raises for what can not be part of a key
+                _check_key(ClientOrderId, order_id)
                 self._check_trader("add_order", order_id, order.trader_id)
                 life, events = OrderLife(0, (), watch), tuple(order.events)
             else:
@@ -205,10 +216,11 @@ class NautilusStore(Catalog):
         fills = tuple(position.events)
         if not fills:
             return  # All of its fills were purged, and it was written before or never: there is nothing to say.
-        PositionId(position_id)  # raises for what can not be part of a key
+        _check_key(PositionId, position_id)
         self._check_trader(operation, position_id, position.trader_id)
         closed = position.is_closed
-        arguments = (position_id, 0, not closed, fills, basis_of(position))
+        # What the basis is made of never changes on a position.
+        arguments = (position_id, 0, not closed, fills, position)
         self._accept(operation, position_id, self._encode_position, arguments)
         self._positions[position_id] = PositionLife(len(fills), fills, closed)
         self._purged_positions.pop(position_id, None)
@@ -249,7 +261,7 @@ class NautilusStore(Catalog):
         account_id = account.id.value
         life: Any = self._accounts.get(account_id)
         if life is None:
-            AccountId(account_id)  # raises for what can not be part of a key
+            _check_key(AccountId, account_id)
             life = AccountLife(0, (), {})
         events = life.new_events(account)
         if events:
@@ -379,6 +391,12 @@ class NautilusStore(Catalog):
 
     def _positions_of(self, loader: Loader) -> dict[str, tuple[Any, int]]:
         return loader.positions(positions_with(self._instruments(loader)), open_only=False)
+
+
+def _check_key(kind: type[Identifier], text: str) -> None:
+    """Raise `InvalidIdentifier` for an id that can not be part of a key."""
+    if not text.isprintable() or "{" in text or "}" in text or len(text) > LENGTH_MAX:
+        kind(text)  # which says what is wrong with it
 
 
 def _id(thing: Any) -> Any:
