@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-import structlog
-
 from eventstore import commands as c
 from eventstore.codec import MsgPackSerializer
 from eventstore.config import CacheDatabaseConfig
@@ -27,7 +25,8 @@ from eventstore.model.accounts import Account
 from eventstore.model.events import OrderFilled
 from eventstore.model.identifiers import ClientId, ClientOrderId, PositionId, TraderId
 from eventstore.model.order import Order
-from eventstore.persister import Persister
+from eventstore.persister import Persister, default_logger
+from eventstore.storage.connect import redact
 from eventstore.storage.data_directory import is_data_directory
 from eventstore.storage.nautilus import Keyspace, NautilusServer
 from eventstore.storage.observer import observe
@@ -127,7 +126,7 @@ def import_keyspace(server: NautilusServer, keyspace: Keyspace, to: str, dry_run
             source.on_key = progress.advance
             job.plan()
         if not dry_run:
-            persister = Persister(trader_id, config, structlog.get_logger("eventstore"))
+            persister = Persister(trader_id, config, default_logger(trader_id))
             try:
                 job.write(persister, watch)
                 with watch("comparing", outcome.keys) as progress:
@@ -147,8 +146,8 @@ def refuse_existing(to: str, trader_id: TraderId) -> None:
         fence = observer.reader(trader_id).fence()
     if fence is not None:
         raise ImportFailed(
-            f"{trader_id} has a log there already, with {fence.position} entries, and an import begins one. Name another "
-            f"place; or, if that is what an import left that failed, delete the keys {Keys(trader_id).prefix}* there"
+            f"{redact(to)}: {trader_id} has a log there already, with {fence.position} entries, and an import begins one. "
+            f"Name another place; or, if an import left it that failed, delete the keys {Keys(trader_id).prefix}* there"
         )
 
 
