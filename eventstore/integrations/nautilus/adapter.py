@@ -110,6 +110,8 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
     def keys(self, pattern: str = "*") -> list[str]:
         """Return the names of this trader's keys that match the glob-style `pattern`, which is without the prefix."""
         _check("keys", "pattern", pattern, str)
+        if not pattern.strip():
+            raise ValueError("keys: pattern: an empty pattern matches nothing; '*' matches all")
         prefix = self.store.prefix
         names = self.store.keys()
         return [name for name in names if fnmatch.fnmatchcase(name.removeprefix(prefix), pattern)]

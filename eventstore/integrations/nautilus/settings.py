@@ -35,7 +35,7 @@ def store_config(name: TraderId, config: CacheConfig, settings: CacheDatabaseCon
     - `encoding`, `timestamps_as_iso8601`, `use_trader_prefix`, `bulk_read_batch_size`: of no effect. The log has one
       encoding, every key begins with the trader, and loads read in pieces of bounded size anyway.
 
-    A journal and an archive get a folder for the store within the directory that is set.
+    A journal gets a folder for the store within the directory that is set: several nodes may share the settings.
     """
     settings = CacheDatabaseConfig.from_environment() if settings is None else settings
     changes: dict[str, Any] = {}

@@ -1,0 +1,1 @@
+"""Databases for trading systems other than this library's own model."""
