@@ -92,7 +92,10 @@ def _iso_time(name: str, text: str) -> int:
     if found is None:
         raise Unreadable(f"{name}: {text!r:.60} is no time")
     whole, fraction, zone = found.groups()
-    since = datetime.fromisoformat(f"{whole}{zone or 'Z'}") - _EPOCH
+    try:
+        since = datetime.fromisoformat(f"{whole}{zone or 'Z'}") - _EPOCH
+    except ValueError as error:
+        raise Unreadable(f"{name}: {text!r:.60} is no time: {error}") from error
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
 
 

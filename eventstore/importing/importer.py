@@ -146,8 +146,9 @@ def refuse_existing(to: str, trader_id: TraderId) -> None:
         fence = observer.reader(trader_id).fence()
     if fence is not None:
         raise ImportFailed(
-            f"{redact(to)}: {trader_id} has a log there already, with {fence.position} entries, and an import begins one. "
-            f"Name another place; or, if an import left it that failed, delete the keys {Keys(trader_id).prefix}* there"
+            f"{redact(to)}: {trader_id} has a log there already, with {fence.position} entries, and an import begins "
+            f"one. Name another place; or, if an import left it that failed, delete the keys {Keys(trader_id).prefix}* "
+            "there"
         )
 
 
