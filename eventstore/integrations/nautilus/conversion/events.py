@@ -30,6 +30,9 @@ _NAMES = {"event_id": "id"}
 _INIT_NAMES = _NAMES | {"order_side": "side"}
 _OPTIONS = frozenset(name for names in ORDER_OPTIONS.values() for name in names)
 
+_MADE_HERE = frozenset({"OrderInitialized", "OrderDenied", "OrderEmulated", "OrderReleased"})
+"""Events that happen where they are made: NautilusTrader gives them one time, ``ts_init``, and shows it as both."""
+
 LEFT_TO_THE_FOLD = frozenset({"is_quote_quantity"})
 """Fields that NautilusTrader's events say less about than ours, or nothing: the fold of an order sees to them."""
 
@@ -253,7 +256,9 @@ def event_maker(kind: type[OrderEvent]) -> Convert:
     arguments, missing = [], []
     for name, spec in zip(names, kind._specs, strict=True):
         attribute = _named(kind).get(spec.name, spec.name)
-        if kind is OrderInitialized and (spec.name in _OPTIONS or spec.name == "ts_event"):
+        if kind is OrderInitialized and spec.name in _OPTIONS:
+            continue
+        if spec.name == "ts_event" and kind.__name__ in _MADE_HERE:
             continue
         if spec.name in LEFT_TO_THE_FOLD:
             # None, which leaves it as it was, can not be said in NautilusTrader.

@@ -285,16 +285,19 @@ def _currency_to_nautilus(key: tuple[str, int]) -> Any:
     ours = Currency.find(code)
     if ours is None or ours.precision != precision:
         ours = Currency(code, precision, 0, code, CurrencyType.CRYPTO)
-    return new_currency_to_nautilus(ours)
+    made = new_currency_to_nautilus(ours)
+    # Money finds its currency again by the code alone; one that is not known, it would register with 8 decimals.
+    objects.Currency.register(made)
+    return made
 
 
 _known_to_nautilus = Remembered(_currency_to_nautilus)
 
 
 def currency_to_nautilus(value: Currency) -> Any:
-    """The currency of that code and precision as NautilusTrader knows it; if it does not, one made of what ours has.
+    """The currency of that code and precision as NautilusTrader knows it; if it does not, what ours has.
 
-    What an event says of a currency is its code.
+    What an event says of a currency is its code. One that is not known to NautilusTrader becomes known.
     """
     return _known_to_nautilus[value[0], value[1]]
 
