@@ -17,6 +17,7 @@ LENGTH_MAX = 255
 # Braces would end the hash tag that keeps one trader's keys in one slot; control characters and lone surrogates
 # break every tool that has to show the key later.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f{}\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -29,11 +30,13 @@ class Identifier(str):
     TypeError
         If the value is no `str`.
     InvalidIdentifier
-        If it is empty or blank, longer than `LENGTH_MAX` characters, or holds a control character or a brace.
+        If it is empty or blank, longer than `LENGTH_MAX` characters, or holds a control character or a brace. What only
+        a venue names, and no key is named after, may hold braces.
     """
 
     __slots__ = ()
     _needs: ClassVar[str] = ""
+    _forbidden: ClassVar[re.Pattern[str]] = _FORBIDDEN
 
     def __new__(cls, value: str) -> Self:
         if value.__class__ is cls:
@@ -44,11 +47,11 @@ class Identifier(str):
             raise InvalidIdentifier(f"{cls.__name__}: the text is empty; give it at least one visible character")
         if len(value) > LENGTH_MAX:
             raise InvalidIdentifier(f"{cls.__name__}: {len(value)} characters, at most {LENGTH_MAX} are allowed")
-        found = _FORBIDDEN.search(value)
+        found = cls._forbidden.search(value)
         if found:
             raise InvalidIdentifier(
                 f"{cls.__name__}: {value!r} holds {found.group()!r} at {found.start()}; "
-                "control characters and braces are not allowed, remove it"
+                f"control characters {'' if cls._forbidden is _CONTROL else 'and braces '}are not allowed, remove it"
             )
         if cls._needs and not (cls._needs in value and all(part.strip() for part in value.rpartition(cls._needs)[::2])):
             raise InvalidIdentifier(f"{cls.__name__}: {value!r} has to have text on both sides of a {cls._needs!r}")
@@ -152,6 +155,7 @@ class VenueOrderId(Identifier):
     """An order, as the venue names it."""
 
     __slots__ = ()
+    _forbidden = _CONTROL
 
 
 class OrderListId(Identifier):
@@ -170,6 +174,7 @@ class TradeId(Identifier):
     """A trade (fill), as the venue names it."""
 
     __slots__ = ()
+    _forbidden = _CONTROL
 
 
 class ExecAlgorithmId(Identifier):

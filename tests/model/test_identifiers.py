@@ -18,8 +18,10 @@ from eventstore.model.identifiers import (
     InstrumentId,
     StrategyId,
     Symbol,
+    TradeId,
     TraderId,
     Venue,
+    VenueOrderId,
 )
 from tests.support import strategies as some
 
@@ -44,6 +46,9 @@ def test_an_identifier_is_the_text_it_was_made_of(kind: type[Identifier]) -> Non
 @pytest.mark.parametrize("character", ["\x00", "\n", "\x1f", "\x7f", "\x85", "{", "}", "\u2028", "\ud800"])
 @pytest.mark.parametrize("kind", [k for k in some.IDENTIFIERS if k is not UUID4])
 def test_control_characters_and_braces_are_refused_by_name_and_place(kind: type[Identifier], character: str) -> None:
+    if character in "{}" and kind in (TradeId, VenueOrderId):
+        assert kind(f"A-B{character}.C-D") == f"A-B{character}.C-D"  # no key is named after it
+        return
     with pytest.raises(InvalidIdentifier, match=f"{kind.__name__}: .* at 3; .*remove it"):
         kind(f"A-B{character}.C-D")
 

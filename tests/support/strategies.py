@@ -128,6 +128,8 @@ def ids(kind: type[I]) -> SearchStrategy[I]:
         return known[kind]
     if kind in (TraderId, AccountId):
         return st.builds(lambda a, b: kind(f"{a}-{b}"), _parts(), _parts(without="-"))
+    if kind in (TradeId, VenueOrderId):
+        return (_parts() | _parts().map("{{{}}}".format)).map(kind)  # a venue may put anything there
     return _parts().map(kind)
 
 
