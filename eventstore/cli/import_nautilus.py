@@ -77,7 +77,8 @@ def _choose(server: NautilusServer, trader: str | None, instance: str | None) ->
     found = [
         keyspace
         for keyspace in there
-        if trader in (None, keyspace.trader_id, keyspace.prefix) and instance in (None, keyspace.instance)
+        if trader in (None, keyspace.trader_id, keyspace.prefix, keyspace.log_id)
+        and instance in (None, keyspace.instance)
     ]
     if len(found) == 1:
         return found[0]
@@ -99,7 +100,7 @@ def _described(outcome: Outcome, source: str, to: str, dry_run: bool) -> dict[st
     comparison = outcome.comparison
     return {
         "format": FORMAT,
-        "trader_id": outcome.trader_id,
+        "trader_id": outcome.log_id,
         "source": source,
         "keyspace": outcome.keyspace.prefix,
         "instance": outcome.keyspace.instance,
@@ -126,7 +127,7 @@ def _described(outcome: Outcome, source: str, to: str, dry_run: bool) -> dict[st
 
 def _show(outcome: Outcome, source: str, to: str, dry_run: bool) -> None:
     out = console()
-    out.print(outcome.trader_id, style="bold", markup=False)
+    out.print(outcome.log_id, style="bold", markup=False)
     counts = outcome.counts
     said = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in COUNTS if counts[name])
     verb = "would be imported" if dry_run else "imported"

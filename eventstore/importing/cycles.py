@@ -8,7 +8,9 @@ fill's id, what opens it again gets one of its own. So it is here.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Context, Decimal
+from math import trunc
+from typing import Final
 from uuid import UUID, uuid5
 
 from eventstore.importing.histories import add_fill, owned
@@ -18,9 +20,12 @@ from eventstore.model.events import OrderFilled
 from eventstore.model.identifiers import UUID4
 from eventstore.model.position_basis import PositionBasis
 from eventstore.model.positions import Position
-from eventstore.model.values import EXACT, Money, Quantity
+from eventstore.model.values import EXACT, Money, Quantity, to_double
 
-_DIVIDED = UUID("7d0cf7a4-6a0b-5c1e-9f39-2f0f9f8ce1a5")
+_NODE: Final = Context(prec=28)
+"""How exactly a node, written in Python, divides."""
+
+_DIVIDED: Final = UUID("7d0cf7a4-6a0b-5c1e-9f39-2f0f9f8ce1a5")
 """Names the second parts of fills that are divided here: the same fill gives the same id."""
 
 
@@ -64,14 +69,22 @@ def _add(cycles: list[Position], basis: PositionBasis, fill: OrderFilled) -> Non
     if held is None or held.is_long is (fill.order_side is OrderSide.BUY) or fill.last_qty <= held.quantity:
         add_fill(cycles, basis, fill)
         return
-    share = Decimal(held.quantity) / fill.last_qty
-    paid = EXACT.multiply(fill.commission.amount, share).quantize(
-        Decimal(1).scaleb(-fill.commission.currency.precision), ROUND_HALF_EVEN
-    )
+    paid = _share(fill.commission, held.quantity, fill.last_qty)
     left = EXACT.subtract(fill.last_qty, held.quantity)
     add_fill(cycles, basis, _part(fill, held.quantity, paid, fill.event_id))
     second = UUID4(str(uuid5(_DIVIDED, fill.event_id)))
     add_fill(cycles, basis, _part(fill, left, fill.commission.amount - paid, second))
+
+
+def _share(commission: Money, quantity: Decimal, of: Decimal) -> Decimal:
+    """Return what `quantity` bears of a commission, rounded as a node rounds it: as a double, half away from zero."""
+    share = _NODE.multiply(commission.amount, _NODE.divide(Decimal(quantity), Decimal(of)))
+    precision = commission.currency.precision
+    scaled = to_double(share) * 10.0**precision
+    whole = trunc(scaled)
+    if abs(scaled - whole) >= 0.5:
+        whole += 1 if scaled > 0 else -1
+    return EXACT.scaleb(Decimal(whole), -precision)
 
 
 def _part(fill: OrderFilled, quantity: Decimal, commission: Decimal, event_id: UUID4) -> OrderFilled:

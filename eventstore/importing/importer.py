@@ -57,6 +57,8 @@ class Outcome:
 
     Attributes
     ----------
+    log_id : TraderId
+        What the log is named after: the trader, and the instance if the source's keys name one.
     keys : int
         Keys of the keyspace that hold objects.
     values : dict
@@ -73,7 +75,7 @@ class Outcome:
         None if nothing was written.
     """
 
-    trader_id: TraderId
+    log_id: TraderId
     keyspace: Keyspace
     findings: Findings
     keys: int = 0
@@ -112,10 +114,10 @@ def import_keyspace(server: NautilusServer, keyspace: Keyspace, to: str, dry_run
     ModelError
         If the trader's id is not a possible one.
     """
-    trader_id = TraderId(keyspace.trader_id)
-    refuse_existing(to, trader_id)
+    log_id = TraderId(keyspace.log_id)
+    refuse_existing(to, log_id)
     config = replace(CacheDatabaseConfig.at(to), backlog_count_max=_BACKLOG, block_timeout_s=_PATIENCE_S)
-    outcome = Outcome(trader_id, keyspace, Findings())
+    outcome = Outcome(log_id, keyspace, Findings())
     source = Source(server, keyspace, outcome.findings, config.value_bytes_max)
     with Spool() as spool:
         with watch("reading", None) as progress:
@@ -126,7 +128,7 @@ def import_keyspace(server: NautilusServer, keyspace: Keyspace, to: str, dry_run
             source.on_key = progress.advance
             job.plan()
         if not dry_run:
-            persister = Persister(trader_id, config, default_logger(trader_id))
+            persister = Persister(log_id, config, default_logger(log_id))
             try:
                 job.write(persister, watch)
                 with watch("comparing", outcome.keys) as progress:
@@ -138,16 +140,16 @@ def import_keyspace(server: NautilusServer, keyspace: Keyspace, to: str, dry_run
     return outcome
 
 
-def refuse_existing(to: str, trader_id: TraderId) -> None:
-    """Raise `ImportFailed` if there is a log of `trader_id` at `to`."""
+def refuse_existing(to: str, log_id: TraderId) -> None:
+    """Raise `ImportFailed` if there is a log of that name at `to`."""
     if "://" not in to and not is_data_directory(to):
         return
     with observe(to) as observer:
-        fence = observer.reader(trader_id).fence()
+        fence = observer.reader(log_id).fence()
     if fence is not None:
         raise ImportFailed(
-            f"{redact(to)}: {trader_id} has a log there already, with {fence.position} entries, and an import begins "
-            f"one. Name another place; or, if an import left it that failed, delete the keys {Keys(trader_id).prefix}* "
+            f"{redact(to)}: {log_id} has a log there already, with {fence.position} entries, and an import begins "
+            f"one. Name another place; or, if an import left it that failed, delete the keys {Keys(log_id).prefix}* "
             "there"
         )
 
@@ -267,7 +269,7 @@ class _Import:
         times = {FIRST: min(first, self._now), LAST: min(last, self._now)}
         persister.start(opened_ns=times[FIRST])
         if persister.epoch != 1:
-            raise ImportFailed(f"somebody else began a log of {self._source.trader_id} there meanwhile")
+            raise ImportFailed(f"somebody else began a log of {self._outcome.log_id} there meanwhile")
         with watch("writing", len(self._spool)) as progress:
             for at, name, payload in self._spool.in_order():
                 at_ns = times.get(at, min(at, self._now))
@@ -282,7 +284,7 @@ class _Import:
 
     def compare(self, comparison: Comparison) -> None:
         """Read the source again, and compare what it holds with what the store has now."""
-        source, keys = self._source, Keys(self._source.trader_id)
+        source, keys = self._source, Keys(self._outcome.log_id)
         self._outcome.comparison = comparison
         comparison.records("currency", keys.currencies, ((each.code, each) for each in source.currencies()))
         comparison.records("instrument", keys.instruments, ((each.id, each) for each in source.instruments()))

@@ -39,6 +39,11 @@ class Keyspace(NamedTuple):
     trader_id: str
     instance: str | None
 
+    @property
+    def log_id(self) -> str:
+        """What the log is named after that such a node has: the trader, and the instance where its keys name that."""
+        return self.trader_id if self.instance is None else f"{self.trader_id}:{self.instance}"
+
 
 class WrongType(NamedTuple):
     """What stands in the place of a value that is of another type of Redis."""

@@ -29,6 +29,7 @@ from tests.support.nautilus_keyspaces import (
     TRADER,
     bring,
     decoded,
+    log_id,
     prefix,
     quiet,
     recorded,
@@ -99,7 +100,7 @@ def test_what_a_store_has_is_what_nautilus_trader_loads(
     assert (done.returncode, done.stderr) == (0, "")
     said = json.loads(done.stdout)
     assert dumped(source) == before, "the source was changed"
-    assert said["trader_id"] == TRADER
+    assert said["trader_id"] == log_id(document)
     assert said["whole"] is True
     assert said["difference_count"] == 0
     assert said["compared"] > 50
@@ -107,7 +108,7 @@ def test_what_a_store_has_is_what_nautilus_trader_loads(
     assert said["imported"]["orders"] == len(document["loaded"]["orders"]) == 15
     assert set(said["counts"]) <= {"rebuilt", "corrected"}
     loaded = document["loaded"]
-    with RedisCacheDatabase(TraderId(TRADER), config=CacheDatabaseConfig(url=redis_url)) as database:
+    with RedisCacheDatabase(TraderId(log_id(document)), config=CacheDatabaseConfig(url=redis_url)) as database:
         all_there = database.load_all()
         orders = {str(key): order.to_dict() for key, order in all_there["orders"].items()}
         positions = {str(key): position.to_dict() for key, position in all_there["positions"].items()}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eventstore import CacheDatabaseConfig, RedisCacheDatabase
 from eventstore.model import TraderId
 from tests.support.effort import effort
-from tests.support.nautilus_keyspaces import NAMES, TRADER, bring, decoded, prefix, recorded, restore
+from tests.support.nautilus_keyspaces import NAMES, bring, decoded, log_id, prefix, recorded, restore
 from tests.support.redis_server import RedisServer
 
 
@@ -94,7 +94,7 @@ def test_damage_is_told_and_nothing_else_is_lost(
         for key in document["keys"]
         if key.startswith(f"{begin}:orders:") and key not in touched
     }
-    with RedisCacheDatabase(TraderId(TRADER), config=CacheDatabaseConfig(url=to.url)) as database:
+    with RedisCacheDatabase(TraderId(log_id(whole)), config=CacheDatabaseConfig(url=to.url)) as database:
         orders = {str(key): order for key, order in database.load_orders().items()}
         assert untouched <= orders.keys()
         for key in untouched:

@@ -1,6 +1,7 @@
 """Events of many objects become one sequence in time; cycles that were deleted are rebuilt from orders."""
 
 import json
+import math
 from collections import defaultdict
 from decimal import Decimal
 from typing import Any
@@ -209,7 +210,8 @@ def as_a_node_does(orders: list[OrderFilled]) -> list[Position]:
         if held is None or held.is_long is each.is_buy or each.last_qty <= held.quantity:
             add_fill(cycles, BASIS, each)
             continue
-        paid = round(each.commission.amount * Decimal(held.quantity) / each.last_qty, 2)
+        share = Decimal(held.quantity) / Decimal(each.last_qty)
+        paid = Decimal(math.floor(float(each.commission.amount * share) * 100 + 0.5)) / 100
         rest = each.commission.amount - paid
         left = Quantity(each.last_qty - held.quantity)
         money = type(each.commission)

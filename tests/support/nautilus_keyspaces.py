@@ -44,6 +44,11 @@ def prefix(document: Document) -> str:
     return str(next(key for key in document["keys"] if key.endswith(":index:orders"))).removesuffix(":index:orders")
 
 
+def log_id(document: Document) -> str:
+    """What the log is named after that the keyspace becomes."""
+    return prefix(document).removeprefix("trader-")
+
+
 def decoded(value: str) -> bytes:
     return base64.b64decode(value)
 
