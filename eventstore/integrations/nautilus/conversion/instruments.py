@@ -90,9 +90,9 @@ def _read(spec: Field, value: Any) -> Any:
 
 
 def synthetic_from_nautilus(value: Any) -> SyntheticInstrument:
-    """Our synthetic instrument."""
+    """Our synthetic instrument; its formula is in the dialect of the installed release."""
     components = identifiers(InstrumentId)
-    return SyntheticInstrument(
+    return SyntheticInstrument.as_written(
         symbol=Symbol(value.id.symbol.value),
         price_precision=value.price_precision,
         components=tuple(components[component] for component in value.components),
@@ -113,8 +113,8 @@ def instrument_to_nautilus(record: Instrument) -> Any:
     theirs = INSTRUMENT_KINDS[kind]
     arguments = _betting_arguments(record) if isinstance(record, BettingInstrument) else {}
     for spec, value in zip(kind._specs, record, strict=True):
-        if value is not None and spec.name not in _TIMES:
-            arguments[spec.name] = _made(spec, value)
+        if spec.name not in _TIMES:  # None is passed on, too: what is left out may have another default
+            arguments[spec.name] = None if value is None else _made(spec, value)
     arguments["instrument_id"] = arguments.pop("id")
     if kind._currency_key == "currency":
         currency = arguments.pop("quote_currency")

@@ -238,10 +238,14 @@ _currencies: dict[Any, Currency] = {}
 
 
 def currency_from_nautilus(value: Any) -> Currency:
-    """Our currency, as one of that code and precision was when it was seen first."""
+    """Our currency, as one of that code and precision was when it was seen first.
+
+    One that is not known here becomes known: what is stored of it is its code.
+    """
     found = _currencies.get(value)
     if found is None or found.precision != value.precision:  # theirs are equal if their codes are
         found = _currencies[value] = new_currency_from_nautilus(value)
+        Currency.register(found)
     return found
 
 
