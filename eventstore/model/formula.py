@@ -1,9 +1,10 @@
 """Formulas over named numbers, such as ``(BTCUSDT.BINANCE + ETHUSDT.BINANCE) / 2``.
 
 A formula is compiled once into a list of steps for a stack of numbers; nothing of it is ever run as code, and neither
-compiling nor evaluating recurses. The language is the one of NautilusTrader's synthetic instruments: ``+ - * / % ^``
-(all of one rank group from the left), comparisons, ``&& || !``, ``if(condition, then, else)`` and the functions in
-`FUNCTIONS`. Numbers are exact decimals: ``1 / 2`` is a half, where NautilusTrader divides two integers as integers.
+compiling nor evaluating recurses. The language is the one of NautilusTrader's synthetic instruments, whose releases
+differ in it: ``+ - * / % ^`` (all of one rank group from the left), comparisons, ``&& || !``,
+``if(condition, then, else)`` and the functions in `FUNCTIONS`. Numbers are exact decimals: ``1 / 2`` is a half, where
+NautilusTrader divides two integers as integers.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ PREFIXES: dict[str, _Operation] = {
     "!": _Operation((_TRUTH,), _TRUTH, lambda a: not a, 6, prefix=True),
 }
 FUNCTIONS: dict[str, _Operation] = {
+    "abs": _function(_C.abs),
     "min": _function(min, many=True),
     "max": _function(max, many=True),
     "floor": _whole(ROUND_FLOOR),

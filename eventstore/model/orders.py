@@ -238,7 +238,7 @@ class TrailingStopLimitOrder(_TrailingOrder, _TriggeredLimitOrder):
 
 
 class OrderList:
-    """Orders of one instrument that are submitted together.
+    """Orders at one venue that are submitted together; `instrument_id` is that of the first.
 
     Raises
     ------
@@ -247,7 +247,7 @@ class OrderList:
     InvalidValue
         If there are no orders.
     EventMismatch
-        If they are not all of one instrument.
+        If they are not all at one venue.
     """
 
     __slots__ = ("id", "instrument_id", "orders", "strategy_id")
@@ -260,10 +260,10 @@ class OrderList:
         for order in orders:
             if not isinstance(order, Order):
                 raise TypeError(f"OrderList {order_list_id}: expected an Order, got {type(order).__name__}")
-            if order.instrument_id != orders[0].instrument_id:
+            if order.venue != orders[0].venue:
                 raise EventMismatch(
                     f"OrderList {order_list_id}: order {order.client_order_id} is of {order.instrument_id}, "
-                    f"the first of {orders[0].instrument_id}; make one list for each instrument"
+                    f"the first of {orders[0].instrument_id}; make one list for each venue"
                 )
         self.id = order_list_id
         self.orders: list[Order] = list(orders)

@@ -143,7 +143,16 @@ def assert_order(row: dict[str, Any], order: Order) -> None:
     for name in ("status", "side", "time_in_force", "position_id", "venue_order_id", "is_reduce_only", "init_id"):
         assert row[name] == shown[name], name
     assert row["order_type"] == shown["type"]
-    for name in ("quantity", "filled_qty", "leaves_qty", "price", "trigger_price", "trailing_offset", "display_qty"):
+    for name in (
+        "quantity",
+        "filled_qty",
+        "leaves_qty",
+        "overfill_qty",
+        "price",
+        "trigger_price",
+        "trailing_offset",
+        "display_qty",
+    ):
         assert row[name] == getattr(order, name, None), name
     assert (row["avg_px"], row["slippage"]) == (shown["avg_px"], shown["slippage"])
     assert row["commissions"] == (", ".join(shown["commissions"]) if shown["commissions"] else None)

@@ -580,9 +580,11 @@ def test_only_trailing_orders_have_an_activation_price_to_amend() -> None:
 # -- lists -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_list_holds_orders_of_one_instrument() -> None:
+def test_a_list_holds_orders_at_one_venue() -> None:
+    """For one instrument or several: the legs of a strategy go together."""
     first = order_after()
-    second = Order.create(initialized(client_order_id=ClientOrderId("O-2"), ts_init=9, ts_event=9))
+    leg = {"client_order_id": ClientOrderId("O-2"), "instrument_id": InstrumentId("EUR/USD.SIM")}
+    second = Order.create(initialized(**leg, ts_init=9, ts_event=9))
     orders = OrderList(OrderListId("OL-1"), [first, second])
     assert (orders.id, orders.instrument_id, orders.strategy_id, orders.ts_init) == ("OL-1", "AUD/USD.SIM", "S-001", 1)
     assert orders.first is first
@@ -592,11 +594,11 @@ def test_a_list_holds_orders_of_one_instrument() -> None:
     assert "OL-1" in repr(orders)
 
 
-def test_a_list_of_nothing_or_of_different_instruments_is_refused() -> None:
-    other = Order.create(initialized(client_order_id=ClientOrderId("O-2"), instrument_id=InstrumentId("EUR/USD.SIM")))
+def test_a_list_of_nothing_or_of_different_venues_is_refused() -> None:
+    other = Order.create(initialized(client_order_id=ClientOrderId("O-2"), instrument_id=InstrumentId("AUD/USD.X")))
     with pytest.raises(InvalidValue, match="no orders"):
         OrderList(OrderListId("OL-1"), [])
-    with pytest.raises(EventMismatch, match="EUR/USD"):
+    with pytest.raises(EventMismatch, match="each venue"):
         OrderList(OrderListId("OL-1"), [order_after(), other])
     with pytest.raises(TypeError, match="OrderListId"):
         OrderList("OL-1", [order_after()])  # type: ignore[arg-type] # what is tested

@@ -81,6 +81,9 @@ def series(
     return basis, fills
 
 
+SPOT = PositionBasis(InstrumentId("BTCUSDT.BINANCE"), 6, Quantity("1"), *(False, USDT, USDT, BTC, True))
+
+
 def same_state(left: Position, right: Position) -> bool:
     """Whether every attribute is equal, not only those that are shown."""
     return all(getattr(left, name) == getattr(right, name) for name in Position.__slots__)
@@ -97,6 +100,24 @@ def test_folding_any_prefix_gives_what_the_live_position_was(
             live.apply(following)
         assert same_state(live, Position.from_events(basis, fills[:n]))
         assert same_state(live, Position.from_events(basis, live.events)), "the present cycle is all it takes"
+
+
+@given(series(SPOT))
+def test_a_position_net_of_commissions_holds_what_was_traded_less_what_was_paid(
+    given_series: tuple[PositionBasis, list[OrderFilled]],
+) -> None:
+    """In any order of fills, and every prefix of them folds to what the live position was."""
+    basis, fills = given_series
+    live, held = Position(basis, fills[0]), Decimal(0)
+    for n, following in enumerate(fills, 1):
+        if n > 1:
+            live.apply(following)
+        held += following.last_qty if following.is_buy else -following.last_qty
+        if following.commission.currency == BTC:
+            held -= following.commission.amount
+        assert live.signed_qty == held
+        assert (live.is_long, live.is_short, live.is_closed) == (held > 0, held < 0, held == 0)
+        assert same_state(live, Position.from_events(basis, fills[:n]))
 
 
 @given(series())

@@ -1,6 +1,7 @@
 """Synthetic instruments: formulas are read once, safely, and computed exactly."""
 
 import contextlib
+import copy
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventstore.codec import MsgPackSerializer
 from eventstore.model.errors import InvalidValue, ModelError
 from eventstore.model.formula import FORMULA_LENGTH_MAX
 from eventstore.model.identifiers import InstrumentId, Symbol
@@ -50,6 +52,7 @@ def price(formula: str, *inputs: str, components: tuple[str, ...] = ()) -> str:
         ("floor(A.X) + ceil(A.X)", "15.0000"),
         ("round(A.X) + round(-A.X)", "0.0000"),
         ("math::abs(-A.X)", "7.5000"),
+        ("abs(-A.X)", "7.5000"),
         ("math::sqrt(A.X)", "2.7386"),
         ("math::pow(A.X, 2)", "56.2500"),
         ("math::ln(math::exp(A.X))", "7.5000"),
@@ -121,6 +124,28 @@ def test_a_formula_that_can_not_be_read_says_why(formula: str, why: str) -> None
         synthetic(formula)
     with pytest.raises(InvalidValue, match=why):
         synthetic("A.X").change_formula(formula)
+
+
+@pytest.mark.parametrize("formula", ["x = A.X; x * 2", "math::log2(A.X)", "BTC_USD.X + 1"])
+def test_a_formula_of_another_dialect_is_kept_as_it_was_written(formula: str) -> None:
+    """It was accepted where the instrument was made: it is stored and shown; what it amounts to is not known here."""
+    values = synthetic("A.X").to_dict() | {"formula": formula}
+    made = SyntheticInstrument.from_dict(values)
+    assert made.to_dict() == values
+    stored = MsgPackSerializer().serialize(made)
+    for copied in (copy.deepcopy(made), copy.copy(made), MsgPackSerializer().deserialize(stored)):
+        assert some.same(copied, made)
+    with pytest.raises(InvalidValue, match="formula: "):
+        made.calculate([1, 2])
+    with pytest.raises(InvalidValue, match="formula: "):
+        synthetic(formula)
+
+
+def test_a_formula_says_something_wherever_it_was_made() -> None:
+    with pytest.raises(InvalidValue, match="empty"):
+        SyntheticInstrument.from_dict(synthetic("A.X").to_dict() | {"formula": " "})
+    with pytest.raises(InvalidValue, match="of a 'Equity'"):
+        SyntheticInstrument.from_dict(synthetic("A.X").to_dict() | {"type": "Equity"})
 
 
 @pytest.mark.parametrize(

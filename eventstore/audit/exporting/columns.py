@@ -43,7 +43,8 @@ _COMMISSIONS = "commission:decimal commission_currency commissions"
 TABLES: dict[str, tuple[Column, ...]] = {
     "orders": columns(
         f"first_log_position:integer last_log_position:integer life:integer {_IDS} status order_type side "
-        "quantity:decimal filled_qty:decimal leaves_qty:decimal avg_px:float slippage:float price:decimal "
+        "quantity:decimal filled_qty:decimal leaves_qty:decimal overfill_qty:decimal avg_px:float slippage:float "
+        "price:decimal "
         "trigger_price:decimal trigger_type activation_price:decimal limit_offset:decimal trailing_offset:decimal "
         "trailing_offset_type display_qty:decimal time_in_force expire_time:time expire_time_ns:unsigned "
         f"{_COMMISSIONS} liquidity_side last_trade_id is_post_only:flag is_reduce_only:flag is_quote_quantity:flag "

@@ -68,7 +68,8 @@ def _filled(event: e.OrderFilled) -> str:
 
 def _updated(event: e.OrderUpdated) -> str:
     prices = (f", {name} {value}" for name in ("price", "trigger_price") if (value := getattr(event, name)) is not None)
-    return f"quantity {event.quantity}{''.join(prices)}{_reconciled(event)}"
+    unit = ", in quote currency" if event.is_quote_quantity else ""
+    return f"quantity {event.quantity}{unit}{''.join(prices)}{_reconciled(event)}"
 
 
 def _account(event: e.AccountState) -> str:
