@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,14 @@ FORMAT = 1
 """Version of what ``--json`` prints; see docs/cli.md."""
 
 _SHOWN_MAX = 20
+
+
+class Commissions(enum.StrEnum):
+    """Whether the quantity of a position is without the commissions that were paid of it."""
+
+    NET = "net"
+    GROSS = "gross"
+
 
 COUNTS = (
     "currencies",
@@ -51,6 +60,12 @@ def import_nautilus(
     instance: Annotated[
         str | None, typer.Option("--instance", metavar="UUID", help="Of which instance, with use_instance_id.")
     ] = None,
+    positions: Annotated[
+        Commissions | None,
+        typer.Option(
+            help="Whether a commission in a pair's base currency comes off its position; if the keys mislead."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read, and say what there is.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,11 +73,12 @@ def import_nautilus(
 
     The source is only read. The node should not run meanwhile.
     """
+    is_net = None if positions is None else positions is Commissions.NET
     with nautilus_server(source) as server:
         with naming(source):
             keyspace = _choose(server, trader, instance)
         with naming(to):
-            outcome = import_keyspace(server, keyspace, to, dry_run, Watched)
+            outcome = import_keyspace(server, keyspace, to, dry_run, Watched, is_net)
     if as_json:
         print_json(_described(outcome, server.url, to, dry_run))
     else:
@@ -109,6 +125,7 @@ def _described(outcome: Outcome, source: str, to: str, dry_run: bool) -> dict[st
         "whole": outcome.is_whole,
         "keys": outcome.keys,
         "values": outcome.values,
+        "positions": Commissions.NET if outcome.is_net else Commissions.GROSS,
         "imported": {name: outcome.counts[name] for name in COUNTS},
         "first": None if first is None else iso(first),
         "first_ns": first,

@@ -18,6 +18,7 @@ TOLD: Final = {
     "repeated": "an event that stands there twice; it is kept once",
     "rebuilt": "earlier history that was deleted, rebuilt from what else there is",
     "gone": "earlier history that was deleted and can not be rebuilt",
+    "assumed": "something that the source does not say, and that makes a difference",
     "corrected": "something that was not what the events say; now it is",
 }
 """Kinds of findings: where the store has all that there was, though not as it stood there."""

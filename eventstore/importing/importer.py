@@ -22,7 +22,7 @@ from eventstore.importing.source import SETS, Source
 from eventstore.importing.spool import FIRST, LAST, Spool, Timed
 from eventstore.keys import Keys
 from eventstore.model.accounts import Account
-from eventstore.model.events import OrderFilled
+from eventstore.model.events import OrderFilled, OrderUpdated
 from eventstore.model.identifiers import ClientId, ClientOrderId, PositionId, TraderId
 from eventstore.model.order import Order
 from eventstore.persister import Persister, default_logger
@@ -67,6 +67,8 @@ class Outcome:
         What the store has now, or would have.
     entries : int
         Commands.
+    is_net : bool
+        Whether commissions in the base currency of a pair come off its positions.
     span_ns : tuple, optional
         Times of the first and the last event, UNIX nanoseconds; None if nothing has a time.
     epoch, position : int, optional
@@ -82,6 +84,7 @@ class Outcome:
     values: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     entries: int = 0
+    is_net: bool = True
     span_ns: tuple[int, int] | None = None
     epoch: int | None = None
     position: int | None = None
@@ -93,7 +96,9 @@ class Outcome:
         return self.findings.lost == 0 and (self.comparison is None or self.comparison.count == 0)
 
 
-def import_keyspace(server: NautilusServer, keyspace: Keyspace, to: str, dry_run: bool, watch: Watch) -> Outcome:
+def import_keyspace(
+    server: NautilusServer, keyspace: Keyspace, to: str, dry_run: bool, watch: Watch, is_net: bool | None = None
+) -> Outcome:
     """Bring a keyspace into a store that has no log of its trader yet, and compare.
 
     It reads the source twice: to write, and to compare with what was written.
@@ -104,6 +109,9 @@ def import_keyspace(server: NautilusServer, keyspace: Keyspace, to: str, dry_run
         A URL, or the data directory of an embedded server.
     dry_run : bool
         Whether nothing is written.
+    is_net : bool, optional
+        Whether a commission in the base currency of a pair comes off the quantity of its position, see
+        `eventstore.model.PositionBasis`. Default: what the keyspace tells.
 
     Raises
     ------
@@ -123,7 +131,7 @@ def import_keyspace(server: NautilusServer, keyspace: Keyspace, to: str, dry_run
         with watch("reading", None) as progress:
             source.on_key = progress.advance
             outcome.keys = source.scan()
-        job = _Import(source, spool, outcome)
+        job = _Import(source, spool, outcome, is_net)
         with watch("reading", outcome.keys) as progress:
             source.on_key = progress.advance
             job.plan()
@@ -155,7 +163,9 @@ def refuse_existing(to: str, log_id: TraderId) -> None:
 
 
 class _Import:
-    def __init__(self, source: Source, spool: Spool, outcome: Outcome) -> None:
+    def __init__(self, source: Source, spool: Spool, outcome: Outcome, is_net: bool | None) -> None:
+        self._is_net = is_net
+        self._updates_say: bool | None = None
         self._source = source
         self._spool = spool
         self._outcome = outcome
@@ -185,6 +195,7 @@ class _Import:
             self._put_all("account_events", plan.account(account))
             counts["accounts"] += 1
         self._plan_orders()
+        self._outcome.is_net = source.decide_net(self._is_net, self._updates_say)
         self._plan_positions()
         for order_id, states in source.snapshots("orders"):
             self._put_all("order_snapshots", (plan.order_snapshot(order_id, state) for state in states))
@@ -242,9 +253,11 @@ class _Import:
         if order.venue_order_id is not None:
             self._venue_id_of[order_id] = order.venue_order_id
         for step in history.steps:
-            fill = step.event
-            if isinstance(fill, OrderFilled) and fill.position_id is not None:
-                self._spool.put_fill(fill.position_id, fill.ts_init, self._serializer.serialize(fill))
+            event = step.event
+            if isinstance(event, OrderFilled) and event.position_id is not None:
+                self._spool.put_fill(event.position_id, event.ts_init, self._serializer.serialize(event))
+            elif isinstance(event, OrderUpdated):
+                self._updates_say = bool(self._updates_say) or event.is_quote_quantity is not None
 
     def _plan_positions(self) -> None:
         counts = self._outcome.counts

@@ -38,6 +38,7 @@ from eventstore.model.identifiers import (
     TraderId,
 )
 from eventstore.model.instrument import Instrument
+from eventstore.model.instruments import CurrencyPair
 from eventstore.model.position_basis import PositionBasis
 from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
@@ -114,6 +115,9 @@ class Source:
         self._server = server
         self._value_bytes_max = value_bytes_max
         self._bases: dict[str, PositionBasis] = {}
+        self._pairs: set[str] = set()
+        self._is_net = True
+        self._is_net_known = False
         self._serializer = MsgPackSerializer()
 
     def scan(self) -> int:
@@ -165,6 +169,8 @@ class Source:
     def _note_basis(self, instrument_id: str, instrument: Instrument) -> None:
         try:
             self._bases[instrument.id] = PositionBasis.from_instrument(instrument)
+            if isinstance(instrument, CurrencyPair):
+                self._pairs.add(instrument.id)
         except ModelError as error:
             key = self._key("instruments", instrument_id)
             self.findings.add("unreadable", key, f"no position can have it: {error}")
@@ -208,6 +214,46 @@ class Source:
                 return self._read("health", "heartbeat", decoding.read_heartbeat, checked)
         return None
 
+    def decide_net(self, chosen: bool | None, updates_say: bool | None) -> bool:
+        """Decide whether commissions come off positions, and return that: NautilusTrader's versions differ in it.
+
+        It is not written anywhere. Older versions leave other traces: events among the ids of `index:positions_open`
+        and `index:positions_closed`, and an `OrderUpdated` that does not say whether its quantity is in quote currency.
+
+        Parameters
+        ----------
+        chosen : bool, optional
+            What somebody knows.
+        updates_say : bool, optional
+            Whether any `OrderUpdated` says that of its quantity; None if there is none.
+        """
+        self._is_net_known = chosen is not None
+        if chosen is not None:
+            self._is_net = chosen
+        elif updates_say is not None:
+            self._is_net = updates_say
+        else:
+            found = (self._server.members(self.keyspace, f"index:positions_{state}") for state in ("open", "closed"))
+            self._is_net = not any(
+                _is_map(member) for members in found if not isinstance(members, WrongType) for member in members
+            )
+        return self._is_net
+
+    def _basis_of(self, instrument_id: str) -> PositionBasis | None:
+        basis = self._bases.get(instrument_id)
+        if basis is None or basis.base_currency is None or instrument_id not in self._pairs:
+            return basis
+        return basis.replace(quantity_net_of_commission=self._is_net)
+
+    def _tell_of_commissions(self, key: str, history: PositionHistory) -> None:
+        base = history.basis.base_currency
+        if self._is_net_known or base is None or history.basis.instrument_id not in self._pairs:
+            return
+        if any(fill.commission.currency == base for cycle in history.cycles for fill in cycle._events):
+            text = f"commissions in {base} {'come' if self._is_net else 'do not come'} off its quantity, as in the"
+            version = "1.231" if self._is_net else "1.221"
+            self.findings.add("assumed", key, f"{text} NautilusTrader {version} that seems to have written it")
+
     # -- What has one ------------------------------------------------------------------------------------------
 
     def accounts(self) -> Iterator[Account]:
@@ -232,9 +278,11 @@ class Source:
             if self._identifier(PositionId, "positions", position_id) is None:
                 continue
             key = self._key("positions", position_id)
-            history = position_history(key, position_id, self.trader_id, values, self._bases.get, self.findings)
+            history = position_history(key, position_id, self.trader_id, values, self._basis_of, self.findings)
             if history is not None:
-                yield position_id, self._with_earlier_cycles(key, position_id, history, spool)
+                history = self._with_earlier_cycles(key, position_id, history, spool)
+                self._tell_of_commissions(key, history)
+                yield position_id, history
 
     def _with_earlier_cycles(
         self, key: str, position_id: str, history: PositionHistory, spool: Spool
@@ -370,6 +418,11 @@ class Source:
         for name in decoding.not_kept(values, record):
             text = f"{type(record).__name__}.{name}: {values[name]!r:.100}"
             self.findings.add("not_kept", self._key(family, an_id), text)
+
+
+def _is_map(member: bytes) -> bool:
+    """Whether a member of a set of ids is an event instead, in either encoding."""
+    return member[:1] == b"{" or member[:1] >= b"\x80"
 
 
 def _snapshot(data: bytes, an_id: str, id_name: str, time_name: str) -> dict[str, Any]:

@@ -347,6 +347,66 @@ def test_what_can_not_be_read_is_told_and_nothing_else_is_lost(
     assert f"unreadable: {torn} [1]" in text.stdout
 
 
+@pytest.mark.parametrize("without_orders", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_commissions_come_off_positions_as_in_the_version_that_wrote_them(
+    redis_url: str,
+    redis_server: RedisServer,
+    source: Redis,
+    source_server: RedisServer,
+    run: Run,
+    name: str,
+    without_orders: bool,
+) -> None:
+    """Which is not written: it is told, and can be said. Also where no order shows the version, but the indexes do."""
+    document = recorded(name)
+    begin = prefix(document)
+    if without_orders:
+        document["keys"] = {
+            key: each for key, each in document["keys"].items() if not key.startswith(f"{begin}:orders:")
+        }
+    restore(source, document)
+    fill = {
+        "type": "OrderFilled",
+        "event_id": "e7e0c5b8-5b7e-4b0e-9d5f-2d5d4f0d4b11",
+        "ts_event": "1700000000000000000",
+        "ts_init": "1700000000000000000",
+        "trader_id": TRADER,
+        "strategy_id": STRATEGY,
+        "instrument_id": "BTCUSDT.BINANCE",
+        "client_order_id": "O-BTC",
+        "venue_order_id": "1",
+        "account_id": "BINANCE-001",
+        "trade_id": "1",
+        "position_id": "P-BTC",
+        "order_side": "BUY",
+        "order_type": "MARKET",
+        "last_qty": "1.000000",
+        "last_px": "37000.00",
+        "currency": "USDT",
+        "commission": "0.00100000 BTC",
+        "liquidity_side": "TAKER",
+    }
+    key = f"{begin}:positions:P-BTC"
+    source.rpush(key, json.dumps(fill))
+    is_net = name.startswith("1.231")
+    for option in (None, "net", "gross"):
+        with redis_server.client() as client:
+            client.flushall()
+        done = run(
+            "import-nautilus", source_server.url, "--to", redis_url, "--json", *(["--positions", option] * bool(option))
+        )
+        assert done.returncode == 0, done
+        said = json.loads(done.stdout)
+        expected = option or ("net" if is_net else "gross")
+        assert said["positions"] == expected
+        assert ([each["key"] for each in said["findings"] if each["kind"] == "assumed"] == [key]) is (option is None)
+        with RedisCacheDatabase(TraderId(log_id(document)), config=CacheDatabaseConfig(url=redis_url)) as database:
+            position = database.load_position(PositionId("P-BTC"))
+        assert position is not None
+        assert str(position.quantity) == {"net": "0.999000", "gross": "1.000000"}[expected]
+
+
 def test_a_source_that_changes_meanwhile_is_seen(redis_url: str, source: Redis, source_server: RedisServer) -> None:
     """What is compared is the source as it is, not what was read of it before; every difference is named."""
     document = recorded("1.221.0-json-iso")

@@ -85,8 +85,10 @@ def quiet(what: str, total: int | None = None) -> Iterator[Quiet]:
     yield Quiet()
 
 
-def bring(source: str, to: str | Path, dry_run: bool = False, watch: Any = quiet) -> Outcome:
+def bring(
+    source: str, to: str | Path, dry_run: bool = False, watch: Any = quiet, is_net: bool | None = None
+) -> Outcome:
     """Import the only keyspace of `source`, in this process."""
     with nautilus_server(source) as server:
         (keyspace,) = server.keyspaces()
-        return import_keyspace(server, keyspace, str(to), dry_run, watch)
+        return import_keyspace(server, keyspace, str(to), dry_run, watch, is_net)
