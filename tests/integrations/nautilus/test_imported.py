@@ -79,8 +79,9 @@ def loaded(database: Any) -> dict[str, dict[Any, Any]]:
 
 
 def account_of(account: Any) -> dict[str, Any]:
-    """Without its margins: NautilusTrader 1.221 does not load them."""
-    return {name: value for name, value in account_contents(account).items() if name != "margins"}
+    """Without its margins, which NautilusTrader 1.221 does not load, and what the node's venues say of it."""
+    left_out = {"margins", "calculate_account_state"}
+    return {name: value for name, value in account_contents(account).items() if name not in left_out}
 
 
 def as_text(values: dict[str, Any]) -> dict[str, str]:
