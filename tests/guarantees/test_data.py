@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventstore import codec, intake, schema, states, upcasters
 from eventstore import commands as c
+from eventstore import intake, schema, upcasters
 from eventstore.errors import DamagedRecord, TooLarge
 from eventstore.model import events as e
 from eventstore.model.identifiers import ClientOrderId, ComponentId
@@ -64,17 +64,21 @@ def test_row_34_the_clock_jumps_back_and_positions_and_entry_ids_still_rise(
 # -- Row 36: versions --------------------------------------------------------------------------------------------------
 
 
-def test_row_36_an_old_event_version_is_upcast_by_the_load(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Written by a library whose rejections had no reason yet, loaded by the next one: the order has all its events,
-    goes on, and its new events are written in the new version."""
+def test_row_36_an_old_event_version_is_upcast_by_the_load(
+    redis_server: RedisServer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written by a library whose acceptances had no venue order id yet, loaded by the next one: the order has all its
+    events, goes on, and its new events are written in the new version."""
     order = order_after(e.OrderSubmitted, e.OrderAccepted)
     tag = TAGS[e.OrderAccepted]
     with open_database(redis_url) as database:
         database.add_order(order)
-    for module in (codec, schema, states, upcasters):
-        monkeypatch.setattr(module, "VERSION", 2)
     place = e.OrderAccepted._fields.index("venue_order_id")
-    monkeypatch.setattr(upcasters, "STEPS", {(tag, 1): lambda fields: [*fields[:place], "OLD-1", *fields[place + 1 :]]})
+    steps: dict[tuple[int, int], upcasters.Step] = dict.fromkeys(((each, 1) for each in TAGS.values()), list)
+    steps[tag, 1] = lambda fields: [*fields[:place], "OLD-1", *fields[place + 1 :]]
+    monkeypatch.setattr(upcasters, "STEPS", steps)
+    for each in TAGS.values():
+        monkeypatch.setitem(schema.VERSIONS, each, 2)
     with open_database(redis_url) as database:
         loaded = database.load_order(order.client_order_id)
         assert loaded is not None
@@ -84,6 +88,11 @@ def test_row_36_an_old_event_version_is_upcast_by_the_load(redis_url: str, monke
         again = database.load_order(order.client_order_id)
         assert again is not None
         assert again.to_dict() == loaded.to_dict()
+        database.sync()
+        with redis_server.client() as client:
+            stored = client.hgetall(KEYS.order(order.client_order_id))
+    written = {field: msgpack.unpackb(stored[field])[1] for field in (b"2", b"3")}
+    assert written == {b"2": 1, b"3": 2}
 
 
 def test_row_36_an_unknown_version_fails_by_name(redis_server: RedisServer, redis_url: str, told: Told) -> None:
