@@ -21,11 +21,12 @@ from nautilus_trader.model.objects import Quantity as NautilusQuantity
 from eventstore.integrations.nautilus.conversion import values
 from eventstore.integrations.nautilus.conversion.events import identifiers, nautilus_identifiers
 from eventstore.integrations.nautilus.inside import set_inside
-from eventstore.model.enums import LiquiditySide, TriggerType
+from eventstore.model.enums import LiquiditySide, OrderStatus, TriggerType
 from eventstore.model.identifiers import PositionId
 from eventstore.model.order_amendments import Amendment
 
 _NO_TRIGGER = TriggerType.NO_TRIGGER
+_FILLED = OrderStatus.FILLED
 _NO_LIQUIDITY_SIDE = LiquiditySide.NO_LIQUIDITY_SIDE
 
 _Initialized = nautilus_events.OrderInitialized
@@ -153,10 +154,10 @@ def _count_of(amendment: Amendment) -> int:
 class _Explained:
     """What the attributes of an order are by its events, and behind which event they are so."""
 
-    __slots__ = ("emulation", "is_quote", "liquidity", "position", "quantity")
+    __slots__ = ("count", "emulation", "is_quote", "liquidity", "position", "quantity")
 
     def __init__(self, count: int, watch: Watch) -> None:
-        count = max(count, 1)
+        self.count = count = max(count, 1)
         self.quantity: tuple[int, Any] = (count, watch._quantity)
         self.position: tuple[int, Any] = (count, watch._position)
         self.is_quote: tuple[int, Any] = (count, watch._is_quote)
@@ -165,6 +166,7 @@ class _Explained:
 
     def take(self, count: int, event: Any) -> None:
         """Go on to `event`, the `count`-th of the order."""
+        self.count = count
         kind = event.__class__
         if kind is _Filled:
             self.position = (count, event.position_id)
@@ -186,12 +188,15 @@ class _Explained:
     def differing(self, order: Any) -> list[Amendment]:
         """Return what `order` has otherwise. It was set some time after that event: the earliest moment is taken.
 
-        For a quantity that matters, as it decides whether a later fill is the last.
+        For a quantity that matters, as it decides whether a later fill was the last one; if it was not, although all of
+        that quantity is filled, it was set later.
         """
         new: list[Amendment] = []
         count, quantity = self.quantity
         live = order.quantity
         if live is not quantity and (live.raw, live.precision) != (quantity.raw, quantity.precision):
+            if order.filled_qty.raw >= live.raw and order.status != _FILLED:
+                count = self.count
             new.append((count, "quantity", values.quantity_from_nautilus(live)))
         count, is_quote = self.is_quote
         if order.is_quote_quantity is not is_quote:
