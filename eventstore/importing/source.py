@@ -7,8 +7,8 @@ objects at a time.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, Final, ParamSpec, TypeVar
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
 
 from eventstore.codec import MsgPackSerializer
 from eventstore.importing import decoding
@@ -22,6 +22,7 @@ from eventstore.importing.histories import (
     order_history,
     position_history,
 )
+from eventstore.importing.reads import Reads
 from eventstore.importing.spool import Spool
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
@@ -40,14 +41,10 @@ from eventstore.model.identifiers import (
 from eventstore.model.instrument import Instrument
 from eventstore.model.instruments import CurrencyPair
 from eventstore.model.position_basis import PositionBasis
-from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.states import pack_snapshot, unpack_snapshot
 from eventstore.storage.nautilus import Keyspace, NautilusServer, WrongType
 
-P = ParamSpec("P")
-T = TypeVar("T")
-A = TypeVar("A", bound=Identifier)
 B = TypeVar("B", bound=Identifier)
 
 SETS: Final = (
@@ -81,39 +78,12 @@ _HEARTBEAT: Final = "health:heartbeat"
 _OF_AN_INSTANCE: Final = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}:", re.ASCII)
 
 
-class Source:
-    """What a keyspace holds. The methods that yield objects tell `findings` of what can not be read.
+class Source(Reads):
+    """What a keyspace holds. The methods that yield objects tell `findings` of what can not be read."""
 
-    Parameters
-    ----------
-    value_bytes_max : int
-        How large a general value or saved state may be.
-
-    Attributes
-    ----------
-    findings : Findings
-        What is told of.
-    on_key : callable
-        Told how many keys were read.
-    """
-
-    def __init__(
-        self,
-        server: NautilusServer,
-        keyspace: Keyspace,
-        findings: Findings,
-        value_bytes_max: int,
-    ) -> None:
-        self.findings = findings
-        self.on_key: Callable[[int], None] = lambda count: None
-        self.keyspace = keyspace
+    def __init__(self, server: NautilusServer, keyspace: Keyspace, findings: Findings, value_bytes_max: int) -> None:
+        super().__init__(server, keyspace, findings, value_bytes_max)
         self.trader_id = TraderId(keyspace.trader_id)
-        self.names: dict[str, list[str]] = {}
-        """The ids that there are, by family."""
-        self.values = {"msgpack": 0, "json": 0}
-        """How many values there are in each encoding."""
-        self._server = server
-        self._value_bytes_max = value_bytes_max
         self._bases: dict[str, PositionBasis] = {}
         self._pairs: set[str] = set()
         self._is_net = True
@@ -350,74 +320,6 @@ class Source:
     def tell_index(self, name: str, reason: str) -> None:
         """Tell what is wrong with an index."""
         self.findings.add("corrected", self._key("index", name), reason)
-
-    # -- What the reads have in common ---------------------------------------------------------------------------
-
-    def _key(self, *parts: str) -> str:
-        return ":".join((self.keyspace.prefix, *parts))
-
-    def _strings(self, family: str, ending: str = "", has_encoding: bool = True) -> Iterator[tuple[str, bytes]]:
-        names = [f"{family}:{an_id}{ending}" for an_id in self.names[family]]
-        found = self._server.strings(self.keyspace, names)
-        for an_id, (name, data) in zip(self.names[family], found, strict=True):
-            self.on_key(1)
-            checked = self._checked(name, data)
-            if checked is not None:
-                if has_encoding:
-                    self._count(checked)
-                yield an_id, checked
-
-    def _lists(self, family: str) -> Iterator[tuple[str, list[bytes]]]:
-        found = self._server.lists(self.keyspace, [f"{family}:{an_id}" for an_id in self.names[family]])
-        for an_id, (name, values) in zip(self.names[family], found, strict=True):
-            self.on_key(1)
-            checked = self._checked(name, values)
-            if checked:
-                for data in checked:
-                    self._count(data)
-                yield an_id, checked
-
-    def _count(self, data: bytes) -> None:
-        self.values["json" if decoding.is_json(data) else "msgpack"] += 1
-
-    def _checked(self, name: str, value: Any) -> Any:
-        if isinstance(value, WrongType):
-            self.findings.add("unreadable", self._key(name), f"the key is no {value.expected}")
-            return None
-        return value
-
-    def _read(self, family: str, an_id: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        try:
-            return read(*args, **kwargs)
-        except Unreadable as error:
-            self.findings.add("unreadable", self._key(family, an_id), error)
-            return None
-
-    def _identifier(self, kind: type[A], family: str, an_id: str) -> A | None:
-        try:
-            return kind(an_id)
-        except ModelError as error:
-            self.findings.add("unreadable", self._key(family, an_id), error)
-            return None
-
-    def _is_named(self, family: str, an_id: str, given: str) -> bool:
-        if an_id == given:
-            return True
-        self.findings.add("unreadable", self._key(family, an_id), f"it is {given}")
-        return False
-
-    def _fits(self, family: str, an_id: str, size: int) -> bool:
-        if size <= self._value_bytes_max:
-            return True
-        self.findings.add(
-            "refused", self._key(family, an_id), f"{size} bytes; a store takes {self._value_bytes_max} as one value"
-        )
-        return False
-
-    def _tell_not_kept(self, family: str, an_id: str, record: Record, values: dict[str, Any]) -> None:
-        for name in decoding.not_kept(values, record):
-            text = f"{type(record).__name__}.{name}: {values[name]!r:.100}"
-            self.findings.add("not_kept", self._key(family, an_id), text)
 
 
 def _is_map(member: bytes) -> bool:
