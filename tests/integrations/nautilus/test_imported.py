@@ -8,13 +8,17 @@ import pytest
 
 pytest.importorskip("nautilus_trader")
 
+import msgspec
 import nautilus_trader
 from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.model.identifiers import TraderId
+from nautilus_trader.serialization.serializer import MsgSpecSerializer
 
+from eventstore.importing.decoding import not_kept, read_instrument
 from eventstore.integrations.nautilus.conversion.bases import NETS_COMMISSIONS
 from tests.support.nautilus.backings import eventstore_backing, nautilus_backing
 from tests.support.nautilus.contents import account_contents, order_contents, position_contents
+from tests.support.nautilus.instruments import all_instruments
 from tests.support.nautilus_keyspaces import NAMES, TRADER, bring, prefix, recorded, restore
 from tests.support.redis_server import RedisServer
 
@@ -86,3 +90,20 @@ def account_of(account: Any) -> dict[str, Any]:
 
 def as_text(values: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if name != "init_id"}
+
+
+FORMS = {
+    "msgpack": MsgSpecSerializer(msgspec.msgpack, timestamps_as_str=True),
+    "msgpack-iso": MsgSpecSerializer(msgspec.msgpack, timestamps_as_str=True, timestamps_as_iso8601=True),
+    "msgpack-numbers": MsgSpecSerializer(msgspec.msgpack),
+    "json": MsgSpecSerializer(msgspec.json, timestamps_as_str=True),
+    "json-iso": MsgSpecSerializer(msgspec.json, timestamps_as_str=True, timestamps_as_iso8601=True),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_kind_of_instrument_is_read_whole(form: str) -> None:
+    """In each form of NautilusTrader's serializer; no field is left out, and none is another than there."""
+    for instrument in all_instruments():
+        record, given = read_instrument(FORMS[form].serialize(instrument))
+        assert list(not_kept(given, record)) == [], instrument
