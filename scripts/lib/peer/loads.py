@@ -88,7 +88,7 @@ def weigh(redis: RedisServer, before: int, count: int) -> Figures:
 def _write_and_weigh(peer: Peer, redis: RedisServer, directory: Path, count: int) -> Figures:
     with redis.client() as client:
         before = int(client.info("memory")["used_memory"])
-    in_process(write, peer, redis.port, directory, count)
+    write(peer, redis.port, directory, count)
     return weigh(redis, before, count)
 
 

@@ -16,7 +16,7 @@ from typing import IO, cast
 import msgpack
 
 from scripts.lib.peer.objects import TRADER
-from scripts.lib.peer.peers import NAUTILUS, NAUTILUS_100, OURS, OURS_JOURNAL, Peer, adapter, in_process, server
+from scripts.lib.peer.peers import NAUTILUS, NAUTILUS_100, OURS, OURS_JOURNAL, Peer, adapter, server
 from scripts.lib.peer.victim import kind_of
 from tests.support.redis_server import RedisServer
 
@@ -100,22 +100,21 @@ def process_killed(victim: Victim, redis: RedisServer, calls: int, down_s: float
     """Kill the node in the middle."""
     victim.live(calls // 2)
     victim.kill()
-    victim.live(calls)
 
 
-SCENARIOS: dict[str, tuple[str, Callable[[Victim, RedisServer, int, float], None]]] = {
-    "server_killed": ("always", server_killed),  # so that the server itself loses nothing
-    "process_killed": ("everysec", process_killed),
+SCENARIOS: dict[str, tuple[str, int, Callable[[Victim, RedisServer, int, float], None]]] = {
+    "server_killed": ("always", 1, server_killed),  # so that the server itself loses nothing
+    "process_killed": ("everysec", 10, process_killed),  # a node that is not done before it is killed
 }
-"""How the server syncs its file, and what happens."""
+"""How the server syncs its file, how many times the calls the node would make, and what happens."""
 
 
 def suffer(peer: Peer, scenario: str, calls: int, down_s: float) -> Figures:
     """How many of the calls that returned left nothing behind, and whether what is there can be loaded at all."""
-    appendfsync, happen = SCENARIOS[scenario]
+    appendfsync, times, happen = SCENARIOS[scenario]
     with TemporaryDirectory(prefix="bench-peer-") as at, server(appendfsync) as redis:
         directory = Path(at)
-        victim = Victim(peer, redis.port, directory, calls)
+        victim = Victim(peer, redis.port, directory, calls * times)
         try:
             happen(victim, redis, calls, down_s)
         except BaseException:
@@ -123,7 +122,7 @@ def suffer(peer: Peer, scenario: str, calls: int, down_s: float) -> Figures:
             raise
         finally:
             status = victim.end()
-        found, loadable = in_process(loaded, peer, redis.port, directory)
+        found, loadable = loaded(peer, redis.port, directory)
         if not peer.ours:
             found = listed(redis)  # also of what can not be loaded
         return {
@@ -136,7 +135,7 @@ def suffer(peer: Peer, scenario: str, calls: int, down_s: float) -> Figures:
 
 
 def loaded(peer: Peer, port: int, directory: Path) -> tuple[set[str], bool]:
-    """Every event of every object, as a new node gets them; and whether it gets them."""
+    """Every event of every object, as a new adapter gets them; and whether it gets them."""
     found: set[str] = set()
     with adapter(peer, port, directory) as opened:
         try:
