@@ -16,7 +16,7 @@ from eventstore.config import CacheDatabaseConfig
 from eventstore.errors import Refused
 from eventstore.health import Health
 from eventstore.integrations.nautilus.amendments import Watch
-from eventstore.integrations.nautilus.conversion import basis_of, to_record
+from eventstore.integrations.nautilus.conversion import basis_of, capture, to_record
 from eventstore.integrations.nautilus.lives import AccountLife, OrderLife, PositionLife
 from eventstore.integrations.nautilus.views import AccountFound, OrderFound, account_from, order_from, positions_with
 from eventstore.ledger import check
@@ -265,7 +265,8 @@ class NautilusStore(Catalog):
             life = AccountLife(0, (), {})
         events = life.new_events(account)
         if events:
-            self._accept(operation, account_id, self._encode_account, (account_id, life.version, events))
+            arguments = (account_id, life.version, tuple(map(capture, events)))
+            self._accept(operation, account_id, self._encode_account, arguments)
             life.took(account, events)
             self._accounts[account_id] = life
 

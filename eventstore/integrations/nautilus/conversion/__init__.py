@@ -12,6 +12,7 @@ from nautilus_trader.model import instruments as nautilus_instruments
 from nautilus_trader.model import objects
 
 from eventstore.integrations.nautilus.conversion import accounts, events, instruments, values
+from eventstore.integrations.nautilus.conversion.accounts import capture
 from eventstore.integrations.nautilus.conversion.bases import basis_of
 from eventstore.model.currency import Currency
 from eventstore.model.errors import InvalidValue
@@ -19,13 +20,14 @@ from eventstore.model.events import AccountState
 from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 
-__all__ = ["basis_of", "to_nautilus", "to_record"]
+__all__ = ["basis_of", "capture", "to_nautilus", "to_record"]
 
 _FAULTS = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError)
 
 _to_record: dict[type, Callable[[Any], Any]] = {
     objects.Currency: values.new_currency_from_nautilus,
     nautilus_events.AccountState: accounts.account_state_from_nautilus,
+    accounts.CapturedState: accounts.captured_from_nautilus,
     nautilus_instruments.SyntheticInstrument: instruments.synthetic_from_nautilus,
 }
 _to_nautilus: dict[type[Record], Callable[[Any], Any]] = {

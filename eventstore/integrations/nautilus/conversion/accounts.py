@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from nautilus_trader.model import events as nautilus_events
 from nautilus_trader.model import objects
@@ -23,11 +23,40 @@ _nautilus_money = values.money_to_nautilus
 _account_types = values.members(AccountType)
 
 
+class CapturedState(NamedTuple):
+    """An account state of NautilusTrader's, with the balances and margins that it has now.
+
+    The account goes on calculating with those of its last event, and changes them.
+    """
+
+    event: Any
+    balances: list[tuple[Any, Any, Any]]
+    margins: list[tuple[Any, Any, Any]]
+
+
+def capture(event: Any) -> CapturedState:
+    """Take what may change of an account state of NautilusTrader's; the rest stays as it is."""
+    return CapturedState(
+        event,
+        [(balance.total, balance.locked, balance.free) for balance in event.balances],
+        [(margin.initial, margin.maintenance, margin.instrument_id) for margin in event.margins],
+    )
+
+
 def account_state_from_nautilus(event: Any) -> AccountState:
     """Our account state."""
+    return captured_from_nautilus(capture(event))
+
+
+def captured_from_nautilus(captured: CapturedState) -> AccountState:
+    """Our account state, of one that was captured earlier."""
+    event, captured_balances, captured_margins = captured
     base = event.base_currency
-    balances = [AccountBalance.unchecked((_money(b.total), _money(b.locked), _money(b.free))) for b in event.balances]
-    margins = [_margin(m) for m in event.margins] if event.margins else []
+    balances = [AccountBalance.unchecked(map(_money, balance)) for balance in captured_balances]
+    margins = [
+        MarginBalance.unchecked((_money(initial), _money(maintenance), None if of is None else _instrument_ids[of]))
+        for initial, maintenance, of in captured_margins
+    ]
     return AccountState.unchecked(
         (
             values.uuid_from_nautilus(event.id),
@@ -40,17 +69,6 @@ def account_state_from_nautilus(event: Any) -> AccountState:
             tuple(margins),
             event.is_reported,
             values.info_from_nautilus("AccountState", "info", event.info),
-        )
-    )
-
-
-def _margin(margin: Any) -> MarginBalance:
-    instrument_id = margin.instrument_id
-    return MarginBalance.unchecked(
-        (
-            _money(margin.initial),
-            _money(margin.maintenance),
-            None if instrument_id is None else _instrument_ids[instrument_id],
         )
     )
 
