@@ -84,10 +84,17 @@ class Watch:
         self._quantity = self._position = self._emulation = self._is_quote = self._liquidity = None
         self._activation, self._activated = None, False
 
-    def look(self, order: Any) -> tuple[Amendment, ...] | None:
+    def look(self, order: Any, since: int = 0) -> tuple[Amendment, ...] | None:
         """Return all amendments if there are new ones since the last look, else None.
 
         Whoever can not write what this returned says so with `again`.
+
+        Parameters
+        ----------
+        order : Order
+        since : int, optional
+            How many events the order had at the last look, if the caller knows. A look that finds nothing does not
+            count them; without this, an amendment is placed behind the last event that changed what is looked at.
         """
         if (
             order.quantity is self._quantity
@@ -99,7 +106,7 @@ class Watch:
             and not (self._trails and self._has_moved(order))
         ):
             return None
-        return self._compare(order)
+        return self._compare(order, max(self._count, since) if self._count else 0)
 
     def again(self) -> None:
         """Say that what `look` returned was not written: the next one returns it again."""
@@ -117,17 +124,16 @@ class Watch:
         if self._trails:
             self._activation, self._activated = order.activation_price, order.is_activated
 
-    def _compare(self, order: Any) -> tuple[Amendment, ...] | None:
-        """Look at each attribute: what is it by the events since the last look, and what is it?"""
+    def _compare(self, order: Any, start: int) -> tuple[Amendment, ...] | None:
+        """Look at each attribute: what is it by the events behind the `start` first, and what is it?"""
         count = order.event_count
-        if count != self._count + 1 or count == 1:
+        if count != start + 1 or count == 1:
             events = order.events
-            start = self._count
             if start == 0:  # begins anew with the last `OrderInitialized`
                 start = max(i for i, event in enumerate(events) if event.__class__ is _Initialized)
             events = events[start:]
         else:
-            start, events = self._count, (order.last_event,)
+            events = (order.last_event,)
         explained = _Explained(start, self)
         for place, event in enumerate(events, start + 1):
             explained.take(place, event)
@@ -230,6 +236,8 @@ def amend(order: Any, name: str, value: Any) -> None:
     changes: dict[str, Any]
     if name == "quantity":
         quantity = values.quantity_to_nautilus(value)
+        if _is_same(order.quantity, quantity):
+            return
         left = max(quantity.raw - order.filled_qty.raw, 0)
         changes = {"quantity": quantity, "leaves_qty": NautilusQuantity.from_raw(left, quantity.precision)}
     elif name == "position_id":

@@ -36,7 +36,10 @@ def set_inside(thing: Any, changes: Mapping[str, Any]) -> None:
         if place is None:
             place = _places[type(thing), name] = _find(thing, name, value)
         state[place] = value
-    thing.__setstate_cython__(tuple(state))
+    try:
+        thing.__setstate_cython__(tuple(state))
+    except _FAULTS as e:
+        raise TypeError(f"{type(thing).__name__}: {', '.join(changes)} can not be set so: {e}") from e
 
 
 def _find(thing: Any, name: str, value: Any) -> int:
