@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from nautilus_trader.common import Environment
 from nautilus_trader.system import kernel
 
 from eventstore.config import CacheDatabaseConfig
@@ -129,5 +130,5 @@ def _attach(node: Any, adapter: CacheDatabaseAdapter, interval_s: float) -> None
         for cycles in adapter.store.load_all_cycles().values():
             for cycle in cycles:
                 cache.snapshot_position(cycle)
-    if interval_s and node.save_state and node.loop is not None:
+    if interval_s and node.save_state and node.environment is not Environment.BACKTEST:
         Checkpoints(adapter, node.trader, node.loop, interval_s)

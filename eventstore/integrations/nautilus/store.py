@@ -80,39 +80,34 @@ class NautilusStore(Catalog):
 
     def add_order(self, order: Any, position_id: str | None, client_id: str | None) -> None:
         """Write an order with all its events; or, of one that was written, what it was transformed into."""
-        order_id = order.client_order_id.value
+        nautilus_id = order.client_order_id
+        order_id = nautilus_id.value
         with self._registering:  # so that it is not purged meanwhile
             life: Any = self._orders.get(order_id)
-            events = None if life is None or life.purging else life.tail(order.events)
-            # What it was transformed into is another object.
-            watch = Watch(order)
-            if events is None:
+            events = tuple(order.events)
+            new = None if life is None or life.purging else life.tail(events)
+            emulation = order.emulation_trigger
+            watch = Watch(order)  # What it was transformed into is another object.
+            if new is None:
                 _check_key(ClientOrderId, order_id)
                 self._check_trader("add_order", order_id, order.trader_id)
-                life, events = OrderLife(0, (), watch), tuple(order.events)
+                life, new = OrderLife(order_id, 0, (), watch), events
             else:
                 watch.amendments = life.watch.amendments
-            arguments = (
-                order_id,
-                life.version,
-                order.status,
-                order.emulation_trigger != _NO_TRIGGER,
-                events,
-                position_id,
-                client_id,
-                watch.look(order),
-            )
-            self._accept("add_order", order_id, self._encoder.add_order, arguments)
-            life.written(events)
+            is_new = len(events) == 1 and watch.begin(order, events[0], emulation)
+            amended = None if is_new else watch.look(order)
+            status, emulated = order.status, emulation != _NO_TRIGGER
+            arguments = (order_id, life.version, status, emulated, new, position_id, client_id, amended)
+            self._accept("add_order", order_id, self._encode_add_order, arguments)
+            life.written(new)
             life.watch, life.order = watch, order
-            self._orders[order_id] = life
-            self._index_venue_order(order_id, order.venue_order_id, life)
+            self._orders[order_id] = self._order_lives[nautilus_id] = life
+            self._index_venue_order(order.venue_order_id, life)
 
     def update_order(self, order: Any) -> None:
         """Write the events of `order` that were not written yet, and what was set on it without an event."""
         # The call that a node makes most: everything on it is there for a reason, and nothing else is.
-        order_id = order.client_order_id.value
-        life: Any = self._orders.get(order_id)
+        life: Any = self._order_lives.get(order.client_order_id)
         if life is None:
             self.add_order(order, None, None)
             return
@@ -122,36 +117,45 @@ class NautilusStore(Catalog):
                 self.add_order(order, None, None)
                 return
             events = order.events
-            last = events[-1]
-            new: tuple[Any, ...] = (last,)
+            event = events[-1]
+            new: tuple[Any, ...] = (event,)
             if len(events) < 2 or events[-2] is not life.last:
                 tail = life.tail(events)
                 if tail is None:
                     self.add_order(order, None, None)
                     return
                 new = tail
-            amended = life.watch.look(order)
-            arguments = (order_id, life.version, order.status, order.emulation_trigger != _NO_TRIGGER, new, amended)
+            emulation = order.emulation_trigger
+            closed = order.is_closed
+            watch = life.watch
+            amended = None
+            if not watch.is_explained(order, event, emulation) or (closed and event.__class__ is not OrderFilled):
+                amended = watch.look(order, life.version)
+            order_id = life.order_id
+            arguments = (order_id, life.version, order.status, emulation is not _NO_TRIGGER, new, amended)
+            accepted_ns = time_ns()
             try:
-                self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
+                self._put(("update_order", order_id, accepted_ns, self._encode_update_order, arguments))
+                if order.venue_order_id is not life.venue_order_id:
+                    self._index_venue_order(order.venue_order_id, life)
             except BaseException as error:
-                life.watch.again()
+                watch.again()
                 if isinstance(error, Full | Shut):
                     self._persister.refuse(error, "update_order", order_id)
                 raise
             life.version += len(new)
-            life.last = last
-            life.order = None if order.is_closed else order
-            if order.venue_order_id is not life.venue_order_id:
-                self._index_venue_order(order_id, order.venue_order_id, life)
+            life.last = event
+            if closed:
+                life.order = None
         finally:
             life.busy = False
 
-    def _index_venue_order(self, order_id: str, venue_order_id: Any, life: Any) -> None:
+    def _index_venue_order(self, venue_order_id: Any, life: Any) -> None:
         # The order's events say it, too; the index is for whoever looks from the other side.
         known = life.venue_order_id  # NautilusTrader's ids can not be compared with None
         if venue_order_id is not None and (known is None or venue_order_id != known):
-            self._accept("index_venue_order_id", order_id, c.IndexVenueOrderId, (order_id, venue_order_id.value))
+            arguments = (life.order_id, venue_order_id.value)
+            self._put(("index_venue_order_id", life.order_id, time_ns(), c.IndexVenueOrderId, arguments))
         life.venue_order_id = venue_order_id
 
     def write_amendments(self) -> None:
