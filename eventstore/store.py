@@ -186,7 +186,11 @@ class Store(Ledger):
     def heartbeat(self, timestamp: datetime) -> None:
         """Note that the node was alive at `timestamp`. Raises `Refused` if it has no time zone."""
         check("heartbeat", "timestamp", timestamp, datetime)
-        self._accept("heartbeat", self._keys.heartbeat, c.Heartbeat, (unix_ns("heartbeat", timestamp),))
+        self.beat(unix_ns("heartbeat", timestamp))
+
+    def beat(self, timestamp_ns: int) -> None:
+        """Note that the node was alive at `timestamp_ns`, in UNIX nanoseconds."""
+        self._accept("heartbeat", self._keys.heartbeat, c.Heartbeat, (timestamp_ns,))
 
     # -- What is closed ----------------------------------------------------------------------------------------
 

@@ -78,6 +78,9 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
         name = store_id(trader_id, instance_id, config)
         self.store = NautilusStore(name, trader_id.value, config=store_config(name, config, settings))
         """The store behind it: `sync`, `health`, `stats` and `purge` are there."""
+        # NautilusTrader looks for these on the instance first. A frame less, on what it calls most.
+        for verb in ("update_order", "update_position"):
+            setattr(self, verb, getattr(self.store, verb))
 
     @property
     def health(self) -> Health:
@@ -300,7 +303,12 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def heartbeat(self, timestamp: datetime) -> None:
         """Note that the node was alive at `timestamp`, which has a time zone."""
-        self.store.heartbeat(timestamp)
+        # NautilusTrader's own takes a pandas Timestamp alone. That counts nanoseconds, and is slow to reckon with.
+        ns = getattr(timestamp, "value", None)
+        if ns is None or timestamp.tzinfo is None:
+            self.store.heartbeat(timestamp)
+        else:
+            self.store.beat(ns)
 
     # -- Deletes -----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from nautilus_trader.model import events as nautilus_events
 from nautilus_trader.model.objects import Quantity as NautilusQuantity
+from nautilus_trader.model.orders import TrailingStopLimitOrder, TrailingStopMarketOrder
 
 from eventstore.integrations.nautilus.conversion import values
 from eventstore.integrations.nautilus.conversion.events import identifiers, nautilus_identifiers
@@ -32,6 +33,7 @@ _NO_LIQUIDITY_SIDE = LiquiditySide.NO_LIQUIDITY_SIDE
 _Initialized = nautilus_events.OrderInitialized
 _Updated = nautilus_events.OrderUpdated
 _Filled = nautilus_events.OrderFilled
+_TRAILING = frozenset({TrailingStopLimitOrder, TrailingStopMarketOrder})
 _ENDS_EMULATION = frozenset(
     {nautilus_events.OrderReleased, nautilus_events.OrderCanceled, nautilus_events.OrderExpired}
 )
@@ -74,15 +76,54 @@ class Watch:
         self.amendments: tuple[Amendment, ...] = ()
         """All that was set without an event as far as this has seen, in the order of their counts."""
         self._written = True
-        self._trails = hasattr(order, "is_activated")
+        self._trails = order.__class__ in _TRAILING
         self._count = 0
         if amendments is not None:
             self._count = order.event_count
             self.amendments = tuple(amendments)
             self._remember(order)
             return
-        self._quantity = self._position = self._emulation = self._is_quote = self._liquidity = None
+        self._quantity: Any = None
+        self._position: Any = None
+        self._is_quote: Any = None
+        self._liquidity: Any = None
+        self._emulation: Any = None
         self._activation, self._activated = None, False
+
+    def begin(self, order: Any, init: Any, emulation: Any) -> bool:
+        """Take `order`, which has no event but `init`, as it is; return whether `init` says all that it is."""
+        quantity, is_quote = order.quantity, order.is_quote_quantity
+        if (
+            quantity is not init.quantity
+            or is_quote is not init.quote_quantity
+            or order.position_id is not None
+            or self._trails
+        ):
+            return False
+        self._quantity, self._is_quote, self._emulation = quantity, is_quote, emulation
+        self._liquidity = _NO_LIQUIDITY_SIDE
+        self._count = 1
+        return True
+
+    def is_explained(self, order: Any, event: Any, emulation: Any) -> bool:
+        """Whether what `order` is now is what it was, but for what `event`, its last one, says. Costs next to nothing.
+
+        The liquidity side is not looked at: fills say it, and what else sets it is found by a `look` in the end.
+        """
+        if (
+            order.quantity is not self._quantity
+            or emulation is not self._emulation
+            or order.is_quote_quantity is not self._is_quote
+            or self._trails
+            or not self._written
+        ):
+            return False
+        position = order.position_id
+        if position is not self._position:
+            if event.__class__ is not _Filled or event.position_id is not position:
+                return False
+            self._position = position
+        return True
 
     def look(self, order: Any, since: int = 0) -> tuple[Amendment, ...] | None:
         """Return all amendments if there are new ones since the last look, else None.
@@ -101,7 +142,7 @@ class Watch:
             and order.position_id is self._position
             and order.is_quote_quantity is self._is_quote
             and order.liquidity_side == self._liquidity
-            and order.emulation_trigger == self._emulation
+            and order.emulation_trigger == self._emulation == _NO_TRIGGER  # an event may say that it ended, see below
             and self._written
             and not (self._trails and self._has_moved(order))
         ):

@@ -23,10 +23,12 @@ class _NautilusLife(Life):
 class OrderLife(_NautilusLife):
     """The written history of an order, the order itself while it is not closed, and what finds its amendments."""
 
-    __slots__ = ("order", "venue_order_id", "watch")
+    __slots__ = ("nautilus_id", "order", "order_id", "venue_order_id", "watch")
 
-    def __init__(self, version: int, events: Sequence[Any], watch: Watch) -> None:
+    def __init__(self, nautilus_id: Any, version: int, events: Sequence[Any], watch: Watch) -> None:
         super().__init__(version, events)
+        self.nautilus_id = nautilus_id
+        self.order_id: str = nautilus_id.value
         self.order: Any = None
         self.venue_order_id: Any = None
         self.watch = watch
@@ -52,31 +54,38 @@ class PositionLife(_NautilusLife):
     of them are new.
     """
 
-    __slots__ = ("closed", "count", "known")
+    __slots__ = ("closed", "count", "fills")
 
     def __init__(self, version: int, events: Sequence[Any], closed: bool) -> None:
         super().__init__(version, events)
         self.closed = closed
-        self.known = set(events)
-        self.count = len(events)
+        self.fills = list(events)
+        self.count = len(self.fills)
         """How many fills the position had when it was last looked at."""
 
     def new_fills(self, position: Any) -> tuple[Any, ...] | None:
         """Return the fills of `position` that are not written, or None if it is a new cycle."""
         count = position.event_count
-        known = self.known
-        if count == self.count + 1:
+        if count == self.count + 1 and count > 1:
             last = position.last_event
-            if last not in known and (count > CHECKED_FILLS or (count > 1 and position.events[-2] in known)):
+            if count > CHECKED_FILLS:
+                if last is not self.last:
+                    return (last,)
+            elif position.events[-2] is self.last:
                 return (last,)
         events = position.events
+        known = set(self.fills)
         new = tuple([event for event in events if event not in known])
         return None if self.closed and new and len(new) == len(events) else new
+
+    def is_another(self, position: Any) -> bool:
+        """Whether `position` has none of the written fills."""
+        return not set(self.fills).intersection(position.events)
 
     def took(self, position: Any, fills: tuple[Any, ...]) -> None:
         """Note that `fills`, which `new_fills` gave, are accepted."""
         self.written(fills)
-        self.known.update(fills)
+        self.fills.extend(fills)
         self.count = position.event_count
         self.closed = position.is_closed
 

@@ -7,6 +7,7 @@ from time import time_ns
 from typing import Any, cast
 
 from nautilus_trader.model.enums import TriggerType
+from nautilus_trader.model.events import OrderFilled
 from nautilus_trader.model.position import Position
 
 from eventstore import commands as c
@@ -19,7 +20,7 @@ from eventstore.integrations.nautilus.amendments import Watch
 from eventstore.integrations.nautilus.conversion import basis_of, capture, to_record
 from eventstore.integrations.nautilus.lives import AccountLife, OrderLife, PositionLife
 from eventstore.integrations.nautilus.views import AccountFound, OrderFound, account_from, order_from, positions_with
-from eventstore.ledger import check
+from eventstore.ledger import PurgeOne, check
 from eventstore.loader import Loader
 from eventstore.model.currency import Currency
 from eventstore.model.identifiers import (
@@ -34,6 +35,7 @@ from eventstore.model.identifiers import (
 from eventstore.model.instrument import Instrument
 from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
+from eventstore.registry import Life, Meanwhile
 from workers.backlog import Full, Shut
 
 VALUE_BYTES = 64
@@ -73,8 +75,34 @@ class NautilusStore(Catalog):
         on_health: Callable[[Health], object] | None = None,
     ) -> None:
         self._node_id = node_id
+        # The lives of orders once more, by NautilusTrader's ids: those are hashed faster than their text is made.
+        self._order_lives: dict[Any, OrderLife] = {}
         # Its lives are this module's; the ledger only asks them what any life knows.
         super().__init__(trader_id, logger, NautilusSerializer(), config, on_health)
+        self._encode_add_order = self._encoder.add_order
+
+    # -- What is known -----------------------------------------------------------------------------------------
+
+    def _learn(self, lives: dict[str, Life], meanwhile: Meanwhile, aggregate_id: str, life: Life) -> None:
+        super()._learn(lives, meanwhile, aggregate_id, life)
+        if isinstance(life, OrderLife) and lives.get(aggregate_id) is life:
+            self._order_lives[life.nautilus_id] = life
+
+    def _forget(self, lives: dict[str, Life], aggregate_id: str) -> None:
+        life = lives.get(aggregate_id)
+        super()._forget(lives, aggregate_id)
+        if isinstance(life, OrderLife):
+            self._order_lives.pop(life.nautilus_id, None)
+
+    def _forget_all(self) -> None:
+        with self._registering:
+            super()._forget_all()
+            self._order_lives = {}
+
+    def _purged(self, lives: dict[str, Life], command: PurgeOne, life: Life | None) -> None:
+        super()._purged(lives, command, life)
+        if isinstance(life, OrderLife):
+            self._order_lives.pop(life.nautilus_id, None)
 
     # -- Orders ------------------------------------------------------------------------------------------------
 
@@ -91,7 +119,7 @@ class NautilusStore(Catalog):
             if new is None:
                 _check_key(ClientOrderId, order_id)
                 self._check_trader("add_order", order_id, order.trader_id)
-                life, new = OrderLife(order_id, 0, (), watch), events
+                life, new = OrderLife(nautilus_id, 0, (), watch), events
             else:
                 watch.amendments = life.watch.amendments
             is_new = len(events) == 1 and watch.begin(order, events[0], emulation)
@@ -133,11 +161,8 @@ class NautilusStore(Catalog):
                 amended = watch.look(order, life.version)
             order_id = life.order_id
             arguments = (order_id, life.version, order.status, emulation is not _NO_TRIGGER, new, amended)
-            accepted_ns = time_ns()
             try:
-                self._put(("update_order", order_id, accepted_ns, self._encode_update_order, arguments))
-                if order.venue_order_id is not life.venue_order_id:
-                    self._index_venue_order(order.venue_order_id, life)
+                self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
             except BaseException as error:
                 watch.again()
                 if isinstance(error, Full | Shut):
@@ -147,6 +172,8 @@ class NautilusStore(Catalog):
             life.last = event
             if closed:
                 life.order = None
+            if order.venue_order_id is not life.venue_order_id:
+                self._index_venue_order(order.venue_order_id, life)
         finally:
             life.busy = False
 
@@ -154,8 +181,12 @@ class NautilusStore(Catalog):
         # The order's events say it, too; the index is for whoever looks from the other side.
         known = life.venue_order_id  # NautilusTrader's ids can not be compared with None
         if venue_order_id is not None and (known is None or venue_order_id != known):
-            arguments = (life.order_id, venue_order_id.value)
-            self._put(("index_venue_order_id", life.order_id, time_ns(), c.IndexVenueOrderId, arguments))
+            order_id = life.order_id
+            arguments = (order_id, venue_order_id.value)
+            try:
+                self._put(("index_venue_order_id", order_id, time_ns(), c.IndexVenueOrderId, arguments))
+            except (Full, Shut) as error:
+                self._persister.refuse(error, "index_venue_order_id", order_id)
         life.venue_order_id = venue_order_id
 
     def write_amendments(self) -> None:
@@ -194,7 +225,7 @@ class NautilusStore(Catalog):
         with self._registering:  # so that it is not purged meanwhile
             life: Any = self._positions.get(position_id)
             fills = None if life is None or life.purging else life.new_fills(position)
-            if fills is None or (life.known and life.known.isdisjoint(position.events)):
+            if fills is None or life.is_another(position):
                 self._begin_cycle("add_position", position_id, position)
             else:
                 self._write_fills("add_position", position_id, position, life, fills)
@@ -426,7 +457,7 @@ def _accounts(found: dict[Any, AccountFound]) -> dict[Any, Any]:
 
 def _order_life(found: OrderFound, version: int) -> OrderLife:
     order = found.order
-    life = OrderLife(version, order.events, Watch(order, found.amendments))
+    life = OrderLife(order.client_order_id, version, order.events, Watch(order, found.amendments))
     life.venue_order_id = order.venue_order_id
     life.order = None if order.is_closed else order
     return life
