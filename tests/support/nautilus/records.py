@@ -50,6 +50,9 @@ _PART = _VISIBLE.filter(lambda text: "-" not in text)
 _WHOLE_MAX = 17_014_118_346_045
 """What a price, a quantity or an amount of money can be at most, before the decimal point."""
 
+_SHOWN_DIGITS = 28
+"""NautilusTrader holds more digits, and shows no more than these."""
+
 
 def ids(kind: type[I]) -> SearchStrategy[I]:
     """Ids of that class."""
@@ -75,7 +78,7 @@ def decimals(precision: int | None = None, signed: bool = True, least: int = 0) 
     """Numbers of so many decimals (None: as many as NautilusTrader can hold), from `least` of the last one on."""
 
     def of(places: int) -> SearchStrategy[Decimal]:
-        most = _WHOLE_MAX * 10**places
+        most = min(_WHOLE_MAX * 10**places, 10**_SHOWN_DIGITS - 1)
         whole = st.one_of(st.integers(least, 99_999), st.integers(least, most))
         number = st.one_of(whole, whole.map(lambda n: -n)) if signed else whole
         return number.map(lambda n: Decimal((int(n < 0), tuple(map(int, str(abs(n)))), -places)))
