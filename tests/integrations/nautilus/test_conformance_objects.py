@@ -163,7 +163,7 @@ def test_an_account_comes_back_with_all_its_events(backing: Backing, kind: str) 
 
 def test_account_events_are_not_kept_where_the_configuration_says_so(backing: Backing) -> None:
     database = backing.open(persist_account_events=False)
-    desk = Desk(Cache(database=database, config=redis_config(backing.server, persist_account_events=False)))
+    desk = Desk(Cache(database=database, config=redis_config(backing.server.port, persist_account_events=False)))
     desk.open_account()
     desk.cache.add("after", b"it")
     backing.shows(database.load, {"after": b"it"})

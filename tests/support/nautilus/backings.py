@@ -25,9 +25,9 @@ _DEADLINE_S = 10.0
 _STEP_S = 0.005
 
 
-def redis_config(server: RedisServer, **options: Any) -> CacheConfig:
-    """What a node's configuration says, to have its cache's database on `server`."""
-    return CacheConfig(database=DatabaseConfig(type="redis", host="127.0.0.1", port=server.port), **options)
+def redis_config(port: int, **options: Any) -> CacheConfig:
+    """What a node's configuration says, to have its cache's database on the server at `port`."""
+    return CacheConfig(database=DatabaseConfig(type="redis", host="127.0.0.1", port=port), **options)
 
 
 class Backing:
@@ -56,7 +56,7 @@ class Backing:
         self, trader_id: TraderId = TRADER, instance_id: UUID4 | None = None, **options: Any
     ) -> CacheDatabaseFacade:
         """A new database for a trader, as NautilusTrader's kernel makes one."""
-        config = redis_config(self.server, **options)
+        config = redis_config(self.server.port, **options)
         serializer = MsgSpecSerializer(
             encoding=msgspec.json if config.encoding == "json" else msgspec.msgpack,
             timestamps_as_str=True,

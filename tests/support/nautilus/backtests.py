@@ -16,8 +16,7 @@ from typing import Any
 
 from nautilus_trader.accounting.accounts.base import Account
 from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
-from nautilus_trader.cache.config import CacheConfig
-from nautilus_trader.common.config import DatabaseConfig, LoggingConfig
+from nautilus_trader.common.config import LoggingConfig
 from nautilus_trader.examples.strategies.ema_cross import EMACross, EMACrossConfig
 from nautilus_trader.examples.strategies.ema_cross_bracket import EMACrossBracket, EMACrossBracketConfig
 from nautilus_trader.examples.strategies.ema_cross_trailing_stop import (
@@ -39,6 +38,7 @@ from nautilus_trader.trading.strategy import Strategy
 
 from eventstore.integrations.nautilus import CacheDatabaseAdapter, install
 from tests.support.nautilus import ticks
+from tests.support.nautilus.backings import redis_config
 from tests.support.nautilus.contents import cache_contents, cycle_contents, expected_index, index_contents
 from tests.support.processes import ROOT
 
@@ -142,13 +142,12 @@ def _bars(pair: Any, ticks_each: int) -> BarType:
     return BarType.from_str(f"{pair.id}-{ticks_each}-TICK-MID-INTERNAL")
 
 
-def _engine(port: int, *strategies: ImportableStrategyConfig, **options: Any) -> BacktestEngine:
-    database = DatabaseConfig(type="redis", host="127.0.0.1", port=port)
+def _engine(port: int, *strategies: ImportableStrategyConfig) -> BacktestEngine:
     return BacktestEngine(
         BacktestEngineConfig(
             trader_id=TRADER,
             logging=LoggingConfig(bypass_logging=True),
-            cache=CacheConfig(database=database, **options),
+            cache=redis_config(port),
             exec_engine=ExecEngineConfig(snapshot_orders=True, snapshot_positions=True),
             strategies=list(strategies),
             load_state=True,
@@ -216,6 +215,7 @@ def _main(verb: str, name: str, port: str, file: str) -> None:
         # A run that goes on with more data is not ended: what is open stays open.
         engine.run(streaming=name in STRATEGIES)
         loaded = expected_index(cache)
+        engine.trader.save()  # As a live node does when it stops; a backtest does not.
     contents = {
         **cache_contents(cache),
         "index": loaded,
