@@ -168,7 +168,7 @@ class Watch:
     def _compare(self, order: Any, start: int) -> tuple[Amendment, ...] | None:
         """Look at each attribute: what is it by the events behind the `start` first, and what is it?"""
         count = order.event_count
-        if count != start + 1 or count == 1:
+        if count != start + 1:
             events = order.events
             if start == 0:  # begins anew with the last `OrderInitialized`
                 start = max(i for i, event in enumerate(events) if event.__class__ is _Initialized)

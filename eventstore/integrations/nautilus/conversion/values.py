@@ -9,6 +9,7 @@ look first. So everything that becomes one of its objects is checked here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from enum import IntEnum
@@ -23,6 +24,7 @@ from eventstore.model.currency import Currency
 from eventstore.model.enums import CurrencyType
 from eventstore.model.errors import InvalidValue
 from eventstore.model.identifiers import (
+    LENGTH_MAX,
     UUID4,
     AccountId,
     Identifier,
@@ -37,6 +39,7 @@ from eventstore.model.record import EMPTY_INFO, Info, freeze
 from eventstore.model.values import EXACT, Fixed, Money, Price, Quantity, parse_decimal
 
 E = TypeVar("E", bound=IntEnum)
+F = TypeVar("F", bound=Fixed)
 
 Convert = Callable[[Any], Any]
 
@@ -50,6 +53,7 @@ TRADE_ID_LENGTH_MAX = 36
 """What NautilusTrader allows, in characters."""
 
 _NAME_LENGTH_MAX = 1024
+_PLAIN_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
 _EXTERNAL = "EXTERNAL"  # the strategy of orders that no strategy of the node made
 _ANY_TEXT = frozenset({InstrumentId, PositionId, Symbol})
 _DIVIDED: dict[type[Identifier], Callable[[str, str], tuple[str, str, str]]] = {
@@ -57,7 +61,6 @@ _DIVIDED: dict[type[Identifier], Callable[[str, str], tuple[str, str, str]]] = {
     StrategyId: str.rpartition,
     AccountId: str.partition,
 }
-_new_decimal = Decimal.__new__
 _text_of = Decimal.__str__  # without looking for an exponent: as a key it is good enough
 _units = [10 ** (DECIMALS_MAX - decimals) for decimals in range(DECIMALS_MAX + 1)]
 
@@ -90,12 +93,19 @@ def nautilus_kind(kind: type[Identifier]) -> Any:
 def identifiers_from_nautilus(kind: type[Identifier]) -> Remembered:
     """Our identifiers by NautilusTrader's."""
     theirs = nautilus_kind(kind)
+    unchecked = kind.unchecked
+    is_plain = not kind._needs and kind not in _DIVIDED
 
     def convert(value: Any) -> Identifier:
         if value.__class__ is not theirs:
             raise TypeError(f"expected {theirs.__name__}, got {type(value).__name__} ({value!r:.80})")
-        made = kind(value.value)
-        _check_loadable(kind, made)  # some releases take what others end the process over
+        text: str = value.value
+        # Most identifiers need no second look; the constructor explains what is wrong with one.
+        is_clean = text.isprintable() and "{" not in text and "}" not in text and not text.isspace()
+        if is_plain and is_clean and 0 < len(text) <= LENGTH_MAX:
+            return unchecked(text)
+        made = kind(text)
+        _check_loadable(kind, text)  # some releases take what others end the process over
         return made
 
     return Remembered(convert)
@@ -104,11 +114,14 @@ def identifiers_from_nautilus(kind: type[Identifier]) -> Remembered:
 def identifiers_to_nautilus(kind: type[Identifier]) -> Remembered:
     """NautilusTrader's identifiers by ours."""
     make = nautilus_identifiers.InstrumentId.from_str if kind is InstrumentId else nautilus_kind(kind)
+    is_plain = kind not in _DIVIDED and kind not in _ANY_TEXT
+    length_max = TRADE_ID_LENGTH_MAX if kind is TradeId else LENGTH_MAX
+    text_of = str.__str__  # theirs take no subclass
 
     def convert(value: str) -> Any:
-        text = str.__str__(value)
-        _check_loadable(kind, text)
-        return make(text)
+        if not (is_plain and value.isascii() and len(value) <= length_max):
+            _check_loadable(kind, value)
+        return make(text_of(value))
 
     return Remembered(convert)
 
@@ -156,20 +169,23 @@ def decimal_from_raw(raw: int, precision: int, shown: Callable[[], str]) -> Deci
         number, rest = divmod(raw, _units[precision])
         if not rest:
             return EXACT.scaleb(Decimal(number), -precision)
-    return Decimal(shown())
+    number = Decimal(shown())
+    return number or number.copy_abs()  # a zero has no sign
 
 
 def fixed_from_nautilus(kind: type[Fixed]) -> Convert:
     """Return what makes our prices or quantities of NautilusTrader's."""
     remembered: dict[tuple[int, int], Fixed] = {}
     find = remembered.get
+    new: Any = Decimal.__new__
 
     def convert(value: Any) -> Fixed:
         key = (value.raw, value.precision)
         found = find(key)
         if found is None:
-            number = decimal_from_raw(*key, value.__str__)
-            found = kind(number, key[1])
+            found = new(kind, decimal_from_raw(*key, value.__str__))
+            if key[1] > DECIMALS_MAX:
+                found = kind(found)  # raises for more decimals than can be stored
             if len(remembered) >= REMEMBERED_MAX:
                 remembered.clear()
             remembered[key] = found
@@ -180,6 +196,17 @@ def fixed_from_nautilus(kind: type[Fixed]) -> Convert:
 
 price_from_nautilus = fixed_from_nautilus(Price)
 quantity_from_nautilus = fixed_from_nautilus(Quantity)
+
+
+def fixed_from_text(kind: type[F]) -> Callable[[str], F]:
+    """Return what makes our prices or quantities of text, as it stands in the options of an order."""
+    unchecked = kind.unchecked
+
+    def make(text: str) -> F:
+        # Plain digits need no second look; the constructor explains whatever else it is.
+        return unchecked(text) if _PLAIN_NUMBER.fullmatch(text) else kind(text)
+
+    return Remembered(make).__getitem__
 
 
 def fixed_to_nautilus(kind: type[Fixed]) -> Convert:
