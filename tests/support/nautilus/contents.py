@@ -77,13 +77,22 @@ def assert_reloaded(again: Cache, live: Cache) -> None:
     A live cache does not index all that one finds that was loaded: of the orders behind a position, for example, only
     the first. So the indexes are compared with those that NautilusTrader builds from the live cache's own objects.
     """
-    found, held = cache_contents(again), cache_contents(live)
+    rebuilt = loaded(_LiveObjects(live))
+    # A list in memory still has what was purged of it.
+    found, held = cache_contents(again), {**cache_contents(live), "order lists": cache_contents(rebuilt)["order lists"]}
     for part, contents in held.items():
         assert found[part] == contents, part
-    expected, found = expected_index(live), index_contents(again)
+    expected, found = index_contents(rebuilt), index_contents(again)
+    for position_id, indexed in found["position to"].items():
+        # The children of an order that has a position get it when they are loaded, if no event of theirs names it.
+        of_it = [str(one.client_order_id) for one in live.orders() if str(one.position_id) == position_id]
+        kept = expected["position to"][position_id]
+        assert set(kept["orders"]) <= set(indexed["orders"]) <= set(kept["orders"]) | set(of_it), position_id
+        kept["orders"] = indexed["orders"]
     for part, contents in expected.items():
         assert found[part] == contents, part
-    assert again.check_integrity()
+    # NautilusTrader takes it for a fault that the orders of an open position were purged.
+    assert again.check_integrity() or not rebuilt.check_integrity()
 
 
 def expected_index(live: Cache) -> dict[str, Any]:

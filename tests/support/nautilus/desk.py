@@ -100,6 +100,10 @@ class Desk:
         self._numbers += 1
         return self._numbers
 
+    def go_on_from(self, number: int) -> None:
+        """Let the next number be the one behind `number`, as for a desk that was there before."""
+        self._numbers = number
+
     # -- accounts ---------------------------------------------------------------------------------------------------
 
     def account_state(
