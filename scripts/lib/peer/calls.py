@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from typing import Any
 
 from scripts.lib.peer import objects
 from scripts.lib.peer.objects import Trade
-from scripts.lib.peer.peers import PEERS, Peer, alone, wait_written
+from scripts.lib.peer.peers import PEERS, Peer, alone, own_garbage, wait_written
 
 PACED_PER_S = 1_000
 VERBS = (
@@ -99,11 +98,10 @@ def figures_of(times: list[int]) -> Figures:
 def measure_peer(peer: Peer, pace: Pace, trades: list[Trade], states: list[Any]) -> dict[str, Figures]:
     """What each verb costs with this peer."""
     times: dict[str, list[int]] = {verb: [] for verb in (*VERBS, NOTHING)}
-    with alone(peer) as (opened, port):
+    with alone(peer) as (opened, port), own_garbage():
         for instrument in objects.INSTRUMENTS:
             opened.add_instrument(instrument)
         wait_written(peer, opened, port)
-        gc.collect()
         for turn in turns(opened, trades, states):
             times[turn[0]] += pace(turn)
         wait_written(peer, opened, port)

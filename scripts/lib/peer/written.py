@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from scripts.lib.peer import objects
 from scripts.lib.peer.objects import Trade
-from scripts.lib.peer.peers import PEERS, Peer, alone, wait_written
+from scripts.lib.peer.peers import PEERS, Peer, alone, own_garbage, wait_written
 
 ORDERS_PER_TRADE, MIXED_PER_TRADE = 8, 12  # calls
 Call = tuple[Callable[..., None], tuple[Any, ...]]
@@ -54,11 +53,10 @@ FLOWS = {"orders": orders_only, "mixed": mixed}
 def measure_peer(peer: Peer, flow: str, trades: list[Trade], states: list[Any]) -> float:
     """Events a second."""
     count = 0
-    with alone(peer) as (opened, port):
+    with alone(peer) as (opened, port), own_garbage():
         for instrument in objects.INSTRUMENTS:
             opened.add_instrument(instrument)
         wait_written(peer, opened, port)
-        gc.collect()
         start = time.perf_counter()
         for call, arguments in FLOWS[flow](opened, trades, states):
             call(*arguments)
