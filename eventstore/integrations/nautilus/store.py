@@ -194,7 +194,7 @@ class NautilusStore(Catalog):
         with self._registering:  # so that none is purged meanwhile
             for order_id, life in list(self._orders.items()):
                 order = life.order  # type: ignore[attr-defined] # its lives are OrderLife
-                amended = None if order is None else life.watch.look(order)  # type: ignore[attr-defined]
+                amended = None if order is None else life.watch.look(order, life.version)  # type: ignore[attr-defined]
                 if amended is not None:
                     emulated = order.emulation_trigger != _NO_TRIGGER
                     arguments = (order_id, life.version, order.status, emulated, (), amended)
@@ -209,7 +209,7 @@ class NautilusStore(Catalog):
                 self.add_order(order, None, None)
                 life = self._orders[order_id]
             state = order.to_dict()
-            arguments = (order_id, state, life.watch.look(order))
+            arguments = (order_id, state, life.watch.look(order, life.version))
             size = len(state) * VALUE_BYTES
             try:
                 self._accept("snapshot_order_state", order_id, self._encoder.snapshot_order, arguments, size)
