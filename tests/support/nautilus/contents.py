@@ -201,13 +201,20 @@ def index_contents(cache: Cache) -> dict[str, Any]:
         },
         "position to": {
             str(position.id): {
-                "orders": _ids(one.client_order_id for one in cache.orders_for_position(position.id)),
+                "orders": _orders_for(cache, position),
                 "strategy": str(cache.strategy_id_for_position(position.id)),
             }
             for position in positions
         },
         "algorithms": _ids(cache.exec_algorithm_ids()),
     }
+
+
+def _orders_for(cache: Cache, position: Position) -> list[str]:
+    try:
+        return _ids(one.client_order_id for one in cache.orders_for_position(position.id))
+    except KeyError:
+        return []  # 1.221 can not list them once one of them was purged.
 
 
 def _attributes(value: object) -> dict[str, str]:
