@@ -8,17 +8,16 @@ from typing import Any, cast
 
 from nautilus_trader.model.enums import TriggerType
 from nautilus_trader.model.events import OrderFilled
-from nautilus_trader.model.position import Position
 
 from eventstore import commands as c
 from eventstore.catalog import Catalog
-from eventstore.codec import MsgPackSerializer
 from eventstore.config import CacheDatabaseConfig
 from eventstore.errors import Refused
 from eventstore.health import Health
 from eventstore.integrations.nautilus.amendments import Watch
-from eventstore.integrations.nautilus.conversion import basis_of, capture, to_record
+from eventstore.integrations.nautilus.conversion import capture, to_record
 from eventstore.integrations.nautilus.lives import AccountLife, OrderLife, PositionLife
+from eventstore.integrations.nautilus.serializing import NautilusSerializer
 from eventstore.integrations.nautilus.views import AccountFound, OrderFound, account_from, order_from, positions_with
 from eventstore.ledger import PurgeOne, check
 from eventstore.loader import Loader
@@ -33,7 +32,6 @@ from eventstore.model.identifiers import (
     TraderId,
 )
 from eventstore.model.instrument import Instrument
-from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.registry import Life, Meanwhile
 from workers.backlog import Full, Shut
@@ -42,15 +40,6 @@ VALUE_BYTES = 64
 """What one value of a snapshot is counted as in the backlog: about what it takes there."""
 
 _NO_TRIGGER = TriggerType.NO_TRIGGER
-
-
-class NautilusSerializer(MsgPackSerializer):
-    """Takes NautilusTrader's events, too, and a position for its basis. They are converted here, not where called."""
-
-    def serialize(self, record: Any) -> bytes:
-        if not isinstance(record, Record):
-            record = basis_of(record) if isinstance(record, Position) else to_record(record)
-        return super().serialize(record)
 
 
 class NautilusStore(Catalog):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from nautilus_trader.model.events import AccountState, OrderEvent, OrderFilled, OrderUpdated
+
 from eventstore.aggregates import events_from, record_from
 from eventstore.codec import Serializer
 from eventstore.errors import CodecError, DamagedRecord
-from eventstore.integrations.nautilus.conversion import to_nautilus
+from eventstore.integrations.nautilus.amendments import UPDATES_QUOTE
+from eventstore.integrations.nautilus.conversion.decoding import quote_said
 from eventstore.integrations.nautilus.folding import account_from_events, order_from_events, position_from_fills
-from eventstore.model.events import AccountState, OrderEvent, OrderFilled
+from eventstore.integrations.nautilus.serializing import EventReader
 from eventstore.model.identifiers import InstrumentId
 from eventstore.model.instrument import Instrument
 from eventstore.model.order_amendments import Amendment
@@ -21,6 +24,7 @@ from eventstore.states import unpack_amended
 Fields = Mapping[bytes, bytes]
 
 _AMENDED = AMENDED.encode()
+_EVENTS = EventReader()
 _BASIS = BASIS.encode()
 
 
@@ -40,15 +44,26 @@ class AccountFound(NamedTuple):
 
 def order_from(key: str, fields: Fields, serializer: Serializer) -> tuple[OrderFound, int]:
     """Return the order that the hash `key` holds, and the version of its next event. Raises `DamagedRecord`."""
-    events, version = events_from(key, fields, OrderEvent, serializer, gapless=True)
     try:
+        events, version = events_from(key, fields, OrderEvent, _EVENTS, gapless=True)
         amended = fields.get(_AMENDED)
         amendments: Sequence[Amendment] = () if amended is None else unpack_amended(amended)
         # Which position it was indexed with is not looked at: NautilusTrader sets that on an order when it is filled.
-        order = order_from_events([to_nautilus(event) for event in events], amendments)
+        order = order_from_events(events, amendments, _quotes(fields, events))
     except (CodecError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise DamagedRecord(key, "", f"the events make no order of NautilusTrader's: {error}") from error
     return OrderFound(order, amendments), version
+
+
+def _quotes(fields: Fields, events: Sequence[Any]) -> dict[int, bool | None] | None:
+    """Return what updates say of the quantity's unit that their events do not, by how many events there were."""
+    quotes: dict[int, bool | None] | None = None
+    for count, event in enumerate(events, 1):
+        if event.__class__ is OrderUpdated:
+            said = quote_said(fields[b"%d" % (count - 1)])
+            if (said is None) is UPDATES_QUOTE:
+                quotes = (quotes or {}) | {count: said}
+    return quotes
 
 
 def positions_with(
@@ -58,10 +73,9 @@ def positions_with(
 
     def position_from(key: str, fields: Fields, serializer: Serializer) -> tuple[Any, int]:
         basis = record_from(key, BASIS, fields.get(_BASIS), PositionBasis, serializer)
-        fills, version = events_from(key, fields, OrderFilled, serializer, gapless=True)
         try:
-            instrument = instruments.get(basis.instrument_id)
-            return position_from_fills(instrument, basis, [to_nautilus(fill) for fill in fills]), version
+            fills, version = events_from(key, fields, OrderFilled, _EVENTS, gapless=True)
+            return position_from_fills(instruments.get(basis.instrument_id), basis, fills), version
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise DamagedRecord(key, "", f"the fills make no position of NautilusTrader's: {error}") from error
 
@@ -70,10 +84,10 @@ def positions_with(
 
 def account_from(key: str, fields: Fields, serializer: Serializer) -> tuple[AccountFound, int]:
     """Return the account that the hash `key` holds, and the version of its next event. Raises `DamagedRecord`."""
-    events, version = events_from(key, fields, AccountState, serializer)
-    versions = sorted(int(name) for name in fields if name.isdigit())
     try:
-        account = account_from_events([to_nautilus(event) for event in events])
+        events, version = events_from(key, fields, AccountState, _EVENTS)
+        account = account_from_events(events)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise DamagedRecord(key, "", f"the events make no account of NautilusTrader's: {error}") from error
-    return AccountFound(account, {event.event_id: v for event, v in zip(events, versions, strict=True)}), version
+    versions = sorted(int(name) for name in fields if name.isdigit())
+    return AccountFound(account, {event.id.value: v for event, v in zip(events, versions, strict=True)}), version

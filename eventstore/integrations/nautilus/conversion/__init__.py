@@ -22,8 +22,6 @@ from eventstore.model.synthetic import SyntheticInstrument
 
 __all__ = ["basis_of", "capture", "to_nautilus", "to_record"]
 
-_FAULTS = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError)
-
 _to_record: dict[type, Callable[[Any], Any]] = {
     objects.Currency: values.new_currency_from_nautilus,
     nautilus_events.AccountState: accounts.account_state_from_nautilus,
@@ -35,11 +33,8 @@ _to_nautilus: dict[type[Record], Callable[[Any], Any]] = {
     AccountState: accounts.account_state_to_nautilus,
     SyntheticInstrument: instruments.synthetic_to_nautilus,
 }
-_kinds: dict[type, type[Record]] = {}
-"""NautilusTrader's classes of order events, and ours."""
 
 for _kind, _theirs in events.ORDER_EVENT_KINDS.items():
-    _kinds[_theirs] = _kind
     _to_record[_theirs] = events.event_reader(_kind)
     _to_nautilus[_kind] = events.event_maker(_kind)
 for _instrument, _theirs in instruments.INSTRUMENT_KINDS.items():
@@ -62,12 +57,7 @@ def to_record(value: Any) -> Record:
     convert = _to_record.get(kind)
     if convert is None:
         raise TypeError(f"a {kind.__module__}.{kind.__qualname__} of NautilusTrader's is nothing that can be stored")
-    try:
-        record: Record = convert(value)
-    except _FAULTS as error:
-        if kind in _kinds:
-            events.culprit(_kinds[kind], value, error)
-        raise
+    record: Record = convert(value)
     return record
 
 

@@ -1,4 +1,4 @@
-"""Order events, both ways: for each class one compiled expression that reads all fields and makes the other's object.
+"""Order events as records, both ways, field by field: the long way, which says of everything what is wrong with it.
 
 The fields that a record and NautilusTrader's event share have one name, but for those in `_NAMES`. What the installed
 release does not have yet is left out, if it has the value that stands for nothing.
@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, NoReturn, cast
+from typing import Any
 
 import nautilus_trader
 from nautilus_trader.model import events as nautilus_events
@@ -21,16 +21,19 @@ from eventstore.model.enums import OrderType, TrailingOffsetType, TriggerType
 from eventstore.model.errors import InvalidValue
 from eventstore.model.events import ORDER_EVENTS, ORDER_OPTIONS, OrderEvent, OrderInitialized
 from eventstore.model.identifiers import UUID4, Identifier
-from eventstore.model.record import Field, Record, check_text, thaw
+from eventstore.model.record import Field, check_text, thaw
 from eventstore.model.values import Money, Price, Quantity
 
 Convert = Callable[[Any], Any]
 
 _NAMES = {"event_id": "id"}
 _INIT_NAMES = _NAMES | {"order_side": "side"}
-_OPTIONS = frozenset(name for names in ORDER_OPTIONS.values() for name in names)
+_FAULTS = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError)
 
-_MADE_HERE = frozenset({"OrderInitialized", "OrderDenied", "OrderEmulated", "OrderReleased"})
+OPTIONS = frozenset(name for names in ORDER_OPTIONS.values() for name in names)
+"""The fields that NautilusTrader's `OrderInitialized` has among its options."""
+
+MADE_HERE = frozenset({"OrderInitialized", "OrderDenied", "OrderEmulated", "OrderReleased"})
 """Events that happen where they are made: NautilusTrader gives them one time, ``ts_init``, and shows it as both."""
 
 LEFT_TO_THE_FOLD = frozenset({"is_quote_quantity"})
@@ -49,70 +52,63 @@ def nautilus_identifiers(kind: type[Identifier]) -> values.Remembered:
     return values.identifiers_to_nautilus(kind)
 
 
-# -- Compiling -------------------------------------------------------------------------------------------------
+def attribute_of(kind: type[OrderEvent], spec: Field) -> str:
+    """The name of that field in NautilusTrader."""
+    return (_INIT_NAMES if kind is OrderInitialized else _NAMES).get(spec.name, spec.name)
 
 
-class _Expression:
-    """The source of one function, and the names that it uses."""
-
-    def __init__(self, **scope: Any) -> None:
-        self.scope = scope
-
-    def name(self, thing: Any) -> str:
-        """Return a name that stands for `thing` in the source."""
-        name = f"n{len(self.scope)}"
-        self.scope[name] = thing
-        return name
-
-    def compile(self, arguments: str, body: str, before: str = "pass") -> Callable[..., Any]:
-        """Return the function of `arguments` that does `before` and returns `body`."""
-        # Nothing but names of fields and of what is in `scope` is in the source.
-        exec(f"def convert({arguments}):\n {before}\n return {body}", self.scope)  # noqa: S102 - see above
-        return cast(Callable[..., Any], self.scope["convert"])
+def default_of(kind: type[OrderEvent], spec: Field) -> Any:
+    """What an event of `kind` has in that field where nothing is said."""
+    return kind._defaults[kind._fields.index(spec.name) - len(kind._fields)]
 
 
-def _from_nautilus(spec: Field, source: str, made: _Expression) -> str:
-    """Return the expression that makes a record's field of `source`, which is NautilusTrader's attribute."""
+# -- Fields ----------------------------------------------------------------------------------------------------
+
+
+def _from_nautilus(spec: Field) -> Convert:
+    """Return what makes a record's field of NautilusTrader's attribute."""
     kind = spec.kind
-    if kind is UUID4:
-        return f"uuid({source}.value)"
     if spec.is_info:
-        return f"{made.name(_info_reader(spec))}({source})"
+        return _info_reader(spec)
+    if spec.element is str:
+        return lambda items: None if items is None else tuple([_text(spec.name, item) for item in items])
     if spec.element is not None:
-        return f"{made.name(_texts_reader(spec))}({source})"
+        found = identifiers(spec.element)
+        return lambda items: None if items is None else tuple([found[item] for item in items])
+    if kind is UUID4:
+        return values.uuid_from_nautilus
     if issubclass(kind, Identifier):
-        found = made.name(identifiers(kind))
-        return f"None if (v := {source}) is None else {found}[v]" if spec.optional else f"{found}[{source}]"
+        return _or_none(spec, identifiers(kind).__getitem__)
     if issubclass(kind, IntEnum):
-        return f"{made.name(values.members(kind))}[{source}]"
-    convert = _READ.get(kind)
-    if convert is not None:
-        called = made.name(convert)
-        return f"None if (v := {source}) is None else {called}(v)" if spec.optional else f"{called}({source})"
+        return values.members(kind).__getitem__
     if spec.is_text:
-        return f"{made.name(_text_reader(spec))}({source})"
-    return source  # flags and times
+        return text_reader(spec)
+    return _or_none(spec, _READ[kind]) if kind in _READ else _unchanged  # flags and times
 
 
-def _to_nautilus(spec: Field, source: str, made: _Expression) -> str:
-    """Return the expression that makes NautilusTrader's argument of `source`, which is the record's field."""
+def _to_nautilus(spec: Field) -> Convert:
+    """Return what makes NautilusTrader's argument of a record's field."""
     kind = spec.kind
     if spec.is_info:
-        return f"None if {source} is None else {made.name(thaw)}({source}) if {source} else {{}}"
+        return lambda value: None if value is None else thaw(value)
+    if spec.element is str:
+        return lambda items: None if items is None else list(items)
     if spec.element is not None:
-        found = (
-            f"[{made.name(nautilus_identifiers(spec.element))}[v] for v in {source}]" if spec.element is not str else ""
-        )
-        return f"None if {source} is None else {found or f'list({source})'}"
+        found = nautilus_identifiers(spec.element)
+        return lambda items: None if items is None else [found[item] for item in items]
     if kind is UUID4:
-        value = f"{made.name(values.uuid_to_nautilus)}({source})"
-    elif issubclass(kind, Identifier):
-        value = f"{made.name(nautilus_identifiers(kind))}[{source}]"
-    elif kind in _MADE:
-        value = f"{made.name(_MADE[kind])}({source})"
-    else:
-        return source
-    return f"None if {source} is None else {value}" if spec.optional else value
+        return values.uuid_to_nautilus
+    if issubclass(kind, Identifier):
+        return _or_none(spec, nautilus_identifiers(kind).__getitem__)
+    return _or_none(spec, _MADE[kind]) if kind in _MADE else _unchanged
+
+
+def _or_none(spec: Field, convert: Convert) -> Convert:
+    return (lambda value: None if value is None else convert(value)) if spec.optional else convert
+
+
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 _READ: Mapping[Any, Convert] = {
@@ -139,14 +135,8 @@ def _info_reader(spec: Field) -> Convert:
     return read
 
 
-def _texts_reader(spec: Field) -> Convert:
-    if spec.element is str:
-        return lambda items: None if items is None else tuple([_text(spec.name, item) for item in items])
-    found = identifiers(spec.element)
-    return lambda items: None if items is None else tuple([found[item] for item in items])
-
-
-def _text_reader(spec: Field) -> Convert:
+def text_reader(spec: Field) -> Convert:
+    """Return what gives text back, if it can be stored in that field."""
     return functools.partial(_text, spec.name)
 
 
@@ -180,8 +170,7 @@ def _option_readers() -> dict[str, Convert]:
 
 _READ_OPTION = _option_readers()
 _OPTION_DEFAULTS = {
-    name: OrderInitialized._defaults[OrderInitialized._fields.index(name) - len(OrderInitialized._fields)]
-    for name in _OPTIONS
+    spec.name: default_of(OrderInitialized, spec) for spec in OrderInitialized._specs if spec.name in OPTIONS
 }
 _ALLOWED = {int(kind): frozenset(names) for kind, names in ORDER_OPTIONS.items()}
 
@@ -217,92 +206,77 @@ def _options(record: OrderInitialized) -> dict[str, Any]:
 # -- Events ----------------------------------------------------------------------------------------------------
 
 
-def nautilus_event(kind: type[Record]) -> Any:
+def nautilus_event(kind: type[OrderEvent]) -> Any:
     """NautilusTrader's class of that name, None if the installed release has none."""
     return getattr(nautilus_events, kind.__name__, None)
-
-
-def _named(kind: type[Record]) -> Mapping[str, str]:
-    return _INIT_NAMES if kind is OrderInitialized else _NAMES
 
 
 def event_reader(kind: type[OrderEvent]) -> Convert:
     """Return a function that makes the record of `kind` of NautilusTrader's event."""
     theirs = nautilus_event(kind)
-    made = _Expression(new=tuple.__new__, kind=kind, uuid=UUID4.unchecked)
-    defaults = dict(zip(kind._fields[::-1], kind._defaults[::-1], strict=False))
-    fields = []
-    for spec in kind._specs:
-        name = _named(kind).get(spec.name, spec.name)
-        if kind is OrderInitialized and spec.name in _OPTIONS:
-            fields.append(f"o[{spec.name!r}]")
-        elif hasattr(theirs, name):
-            fields.append(_from_nautilus(spec, f"e.{name}", made))
-        else:
-            fields.append(made.name(defaults[spec.name]))  # a release before NautilusTrader had it
-    body = f"new(kind, ({', '.join(fields)},))"
-    if kind is OrderInitialized:
-        convert = made.compile("e, o", body)
-        return lambda event: convert(event, _read_options(event))
-    return made.compile("e", body)
+    fields = [
+        (spec, attribute_of(kind, spec), _from_nautilus(spec))
+        for spec in kind._specs
+        if not (kind is OrderInitialized and spec.name in OPTIONS) and hasattr(theirs, attribute_of(kind, spec))
+    ]
+    names = kind._fields
+    # What a release before NautilusTrader had it does not say.
+    absent = {
+        spec.name: default_of(kind, spec)
+        for spec in kind._specs
+        if spec.name not in {spec.name for spec, _, _ in fields} | OPTIONS
+    }
+
+    def read(event: Any) -> OrderEvent:
+        found = absent.copy()
+        for spec, attribute, convert in fields:
+            try:
+                found[spec.name] = convert(getattr(event, attribute))
+            except _FAULTS as e:
+                raise _again(e, f"{kind.__name__}.{spec.name}: {e}") from e
+        if kind is OrderInitialized:
+            try:
+                found |= _read_options(event)
+            except _FAULTS as e:
+                raise _again(e, f"{kind.__name__}: {e}") from e
+        return kind.unchecked(found[name] for name in names)
+
+    return read
+
+
+def _again(error: Exception, text: str) -> Exception:
+    return TypeError(text) if isinstance(error, TypeError | AttributeError) else InvalidValue(text)
 
 
 def event_maker(kind: type[OrderEvent]) -> Convert:
     """Return a function that makes NautilusTrader's event of the record of `kind`."""
     theirs = nautilus_event(kind)
-    made = _Expression(make=theirs)
-    names = [f"f{i}" for i in range(len(kind._fields))]
-    unpack = f"{', '.join(names)}, = r"
     arguments, missing = [], []
-    for name, spec in zip(names, kind._specs, strict=True):
-        attribute = _named(kind).get(spec.name, spec.name)
-        if kind is OrderInitialized and spec.name in _OPTIONS:
+    for place, spec in enumerate(kind._specs):
+        if (kind is OrderInitialized and spec.name in OPTIONS) or (
+            spec.name == "ts_event" and kind.__name__ in MADE_HERE
+        ):
             continue
-        if spec.name == "ts_event" and kind.__name__ in _MADE_HERE:
-            continue
-        if spec.name in LEFT_TO_THE_FOLD:
+        if hasattr(theirs, attribute_of(kind, spec)):
             # None, which leaves it as it was, can not be said in NautilusTrader.
-            if hasattr(theirs, attribute):
-                arguments.append(f"{spec.name}={name} or False")
-        elif hasattr(theirs, attribute):
-            arguments.append(f"{spec.name}={_to_nautilus(spec, name, made)}")
-        else:
-            missing.append((spec.name, kind._fields.index(spec.name)))
-    if kind is OrderInitialized:
-        arguments.append(f"options={made.name(_options)}(r)")
-    convert = made.compile("r", f"make({', '.join(arguments)})", before=unpack)
-    if not missing:
-        return convert
-    defaults = dict(zip(kind._fields[::-1], kind._defaults[::-1], strict=False))
+            convert = bool if spec.name in LEFT_TO_THE_FOLD else _to_nautilus(spec)
+            arguments.append((spec.name, place, convert))
+        elif spec.name not in LEFT_TO_THE_FOLD:
+            missing.append((spec.name, place, default_of(kind, spec)))
 
-    def checked(record: Any) -> Any:
-        for name, place in missing:
-            if record[place] != defaults[name]:
+    def make(record: Any) -> Any:
+        for name, place, default in missing:
+            if record[place] != default:
                 raise InvalidValue(
                     f"{kind.__name__}.{name} is {record[place]}, and the installed NautilusTrader "
                     f"{nautilus_trader.__version__} knows no {name}; a newer release does"
                 )
-        return convert(record)
+        given = {name: convert(record[place]) for name, place, convert in arguments}
+        if kind is OrderInitialized:
+            given["options"] = _options(record)
+        return theirs(**given)
 
-    return checked
-
-
-def culprit(kind: type[Record], event: Any, error: Exception) -> NoReturn:
-    """Raise `error` again, naming the field of `event` that can not be converted."""
-    for spec in kind._specs:
-        name = _named(kind).get(spec.name, spec.name)
-        if not hasattr(event, name):
-            continue
-        made = _Expression(uuid=UUID4.unchecked)
-        try:
-            made.compile("e", _from_nautilus(spec, f"e.{name}", made))(event)
-        except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError) as e:
-            raise _again(e, f"{kind.__name__}.{spec.name}: {e}") from e
-    raise _again(error, f"{kind.__name__}: {error}") from error
-
-
-def _again(error: Exception, text: str) -> Exception:
-    return TypeError(text) if isinstance(error, TypeError | AttributeError) else InvalidValue(text)
+    return make
 
 
 ORDER_EVENT_KINDS: Mapping[type[OrderEvent], Any] = {

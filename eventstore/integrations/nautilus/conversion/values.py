@@ -68,15 +68,16 @@ _units = [10 ** (DECIMALS_MAX - decimals) for decimals in range(DECIMALS_MAX + 1
 class Remembered(dict[Any, Any]):
     """Values by what they are made from. Few are new: an order's events name the same ids, prices and amounts."""
 
-    __slots__ = ("_make",)
+    __slots__ = ("_make", "_most")
 
-    def __init__(self, make: Convert) -> None:
+    def __init__(self, make: Convert, most: int = REMEMBERED_MAX) -> None:
         super().__init__()
         self._make = make
+        self._most = most
 
     def __missing__(self, key: Any) -> Any:
         value = self._make(key)
-        if len(self) >= REMEMBERED_MAX:
+        if len(self) >= self._most:
             self.clear()
         self[key] = value
         return value
@@ -173,6 +174,31 @@ def decimal_from_raw(raw: int, precision: int, shown: Callable[[], str]) -> Deci
     return number or number.copy_abs()  # a zero has no sign
 
 
+def text_from_raw(raw: int, precision: int) -> str | None:
+    """Return the text of such a number; None if it takes a closer look."""
+    if precision > DECIMALS_MAX:
+        return None
+    number, rest = divmod(raw, _units[precision])
+    if rest:
+        return None
+    if precision == 0:
+        return str(number)
+    digits = str(abs(number)).zfill(precision + 1)
+    return f"{'-' if number < 0 else ''}{digits[:-precision]}.{digits[-precision:]}"
+
+
+def raw_from_text(text: str, most: int) -> tuple[int, int] | None:
+    """Return the fixed-point number and the decimals of text; None if it takes a closer look, or is over `most`."""
+    if _PLAIN_NUMBER.fullmatch(text):
+        whole, _, part = text.partition(".")
+        precision = len(part)
+        if precision <= DECIMALS_MAX:
+            raw = int(whole + part) * _units[precision]
+            if raw <= most:
+                return raw, precision
+    return None
+
+
 def fixed_from_nautilus(kind: type[Fixed]) -> Convert:
     """Return what makes our prices or quantities of NautilusTrader's."""
     remembered: dict[tuple[int, int], Fixed] = {}
@@ -213,7 +239,7 @@ def fixed_to_nautilus(kind: type[Fixed]) -> Convert:
     """Return what makes NautilusTrader's prices or quantities of ours."""
     theirs = getattr(objects, kind.__name__)
     from_raw = theirs.from_raw
-    least, most = (_raw_bound(f"{kind.__name__.upper()}_{end}") for end in ("MIN", "MAX"))
+    least, most = (raw_bound(f"{kind.__name__.upper()}_{end}") for end in ("MIN", "MAX"))
 
     def make(text: str) -> Any:
         number = Decimal(text)
@@ -228,7 +254,8 @@ def fixed_to_nautilus(kind: type[Fixed]) -> Convert:
     return convert
 
 
-def _raw_bound(name: str) -> int:
+def raw_bound(name: str) -> int:
+    """Return what NautilusTrader's constant of that name is as a fixed-point number."""
     # Some releases multiply as integers, others as doubles, whose product may be a little nearer to zero.
     bound: float = getattr(objects, name)
     exact, rounded = int(bound) * 10**DECIMALS_MAX, int(bound * objects.FIXED_SCALAR)
@@ -322,7 +349,8 @@ def _currency_to_nautilus(key: tuple[str, int]) -> Any:
     return made
 
 
-_known_to_nautilus = Remembered(_currency_to_nautilus)
+known_to_nautilus = Remembered(_currency_to_nautilus)
+"""NautilusTrader's currencies by their code and precision."""
 
 
 def currency_to_nautilus(value: Currency) -> Any:
@@ -330,17 +358,17 @@ def currency_to_nautilus(value: Currency) -> Any:
 
     What an event says of a currency is its code. One that is not known to NautilusTrader becomes known.
     """
-    return _known_to_nautilus[value[0], value[1]]
+    return known_to_nautilus[value[0], value[1]]
 
 
-_MONEY_LEAST, _MONEY_MOST = _raw_bound("MONEY_MIN"), _raw_bound("MONEY_MAX")
+_MONEY_LEAST, MONEY_MOST = raw_bound("MONEY_MIN"), raw_bound("MONEY_MAX")
 _money_from_raw = objects.Money.from_raw
 
 
 def _money_to_nautilus(key: tuple[str, str, int]) -> Any:
     amount, code, precision = key
-    raw = _raw(f"Money in {code}", Decimal(amount), precision, _MONEY_LEAST, _MONEY_MOST)
-    return _money_from_raw(raw, _known_to_nautilus[code, precision])
+    raw = _raw(f"Money in {code}", Decimal(amount), precision, _MONEY_LEAST, MONEY_MOST)
+    return _money_from_raw(raw, known_to_nautilus[code, precision])
 
 
 _remembered_money = Remembered(_money_to_nautilus)

@@ -1,0 +1,334 @@
+"""Bytes as events of NautilusTrader, without a record between them: for each class one expression.
+
+What is not plain raises, and what is refused. Who reads goes the long way then, through the record, which takes it (so
+it does what is of an earlier schema version) or says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any, NoReturn
+
+from nautilus_trader.core import uuid as nautilus_uuid
+from nautilus_trader.model import events as nautilus_events
+from nautilus_trader.model import objects
+
+from eventstore.codec import field_readers, is_timestamp, read_timestamp, unpack
+from eventstore.integrations.nautilus.conversion import values
+from eventstore.integrations.nautilus.conversion.events import (
+    LEFT_TO_THE_FOLD,
+    MADE_HERE,
+    OPTIONS,
+    ORDER_EVENT_KINDS,
+    attribute_of,
+    default_of,
+    nautilus_identifiers,
+)
+from eventstore.integrations.nautilus.conversion.expressions import FRESH, Expression, is_plain
+from eventstore.model.currency import Currency
+from eventstore.model.enums import AccountType
+from eventstore.model.events import (
+    ORDER_OPTIONS,
+    AccountBalance,
+    AccountState,
+    OrderEvent,
+    OrderInitialized,
+    OrderUpdated,
+)
+from eventstore.model.identifiers import UUID4, AccountId, Identifier, InstrumentId
+from eventstore.model.record import Field, Record, thaw
+from eventstore.model.values import Fixed, Money, Price, Quantity
+from eventstore.schema import TAGS, VERSIONS
+
+Convert = Callable[[Any], Any]
+
+LATELY = 64
+"""Identifiers that are remembered of a kind of which there are ever new ones: an order's events are read in a row."""
+
+
+class NotPlain(ValueError):
+    """Bytes that have to be read through the record."""
+
+
+def _no(value: Any) -> NoReturn:
+    raise NotPlain
+
+
+# -- Values ----------------------------------------------------------------------------------------------------
+
+
+def _stored_reader(kind: type[Record], name: str) -> Convert:
+    """Return what makes that field of a record of `kind` of what is stored."""
+    return field_readers(kind).conversions[kind._fields.index(name)] or _no
+
+
+_read_info = _stored_reader(AccountState, "info")
+_read_currency = _stored_reader(AccountState, "base_currency")
+_read_money = _stored_reader(AccountBalance, "total")
+_read_offset = _stored_reader(OrderInitialized, "limit_offset")
+
+
+def _as_text(value: Any) -> str:
+    return value if value.__class__ is str else _no(value)
+
+
+@functools.cache
+def _identifiers(kind: type[Identifier]) -> values.Remembered:
+    """NautilusTrader's identifiers of `kind` by their text, if one can be made of it here and there."""
+    theirs = nautilus_identifiers(kind)
+    if kind not in FRESH:
+        return values.Remembered(lambda text: theirs[kind(_as_text(text))])
+    make = values.nautilus_kind(kind)
+
+    def made(text: str) -> Any:
+        return make(text) if is_plain(text) else theirs[kind(text)]  # no pattern matches what is no text
+
+    return values.Remembered(made, LATELY)
+
+
+_UUID = nautilus_uuid.UUID4
+_new_uuid: Any = _UUID.__new__
+
+
+def _uuid(data: bytes) -> Any:
+    digits = data.hex()
+    # NautilusTrader ends the process over any other version.
+    if len(digits) != 32 or digits[12] != "4" or digits[16] not in "89ab":
+        raise NotPlain
+    made = _new_uuid(_UUID)
+    made.__setstate__(digits)  # a tenth of the time of `from_str`, which parses it twice
+    return made
+
+
+def _time(value: Any) -> int:
+    return read_timestamp(value) if value.__class__ is str or value.__class__ is int else _no(value)
+
+
+def _info(value: Any) -> dict[str, Any]:
+    return thaw(_read_info(value)) if value.__class__ is dict else _no(value)  # type: ignore[no-any-return]
+
+
+def _fixed(kind: type[Fixed], convert: Convert) -> values.Remembered:
+    from_raw = getattr(objects, kind.__name__).from_raw
+    most = values.raw_bound(f"{kind.__name__.upper()}_MAX")
+
+    def make(text: str) -> Any:
+        plain = values.raw_from_text(text, most)  # no pattern matches what is no text
+        return convert(kind(text)) if plain is None else from_raw(*plain)
+
+    return values.Remembered(make)
+
+
+def _fixed_texts(kind: Any) -> values.Remembered:
+    return values.Remembered(lambda text: str(kind(_as_text(text))))
+
+
+_FIXED = {Price: _fixed(Price, values.price_to_nautilus), Quantity: _fixed(Quantity, values.quantity_to_nautilus)}
+
+
+def _currency(code: Any) -> Any:
+    # Not remembered: which currencies are known here, and how, may change.
+    return values.currency_to_nautilus(Currency.find(code) or _read_currency(_as_text(code)))
+
+
+_money_from_raw = objects.Money.from_raw
+_amounts: dict[str, tuple[Currency, Currency | None, Any]] = {}
+"""Money by its text, with its currency, and what was known of that when it was read."""
+
+
+def _amount(text: str) -> tuple[Currency, Currency | None, Any]:
+    found = _amounts.get(text)
+    if found is None or found[1] is not Currency.find(found[0].code):
+        if len(_amounts) >= values.REMEMBERED_MAX:
+            _amounts.clear()
+        found = _amounts[text] = _new_amount(_as_text(text))
+    return found
+
+
+def _new_amount(text: str) -> tuple[Currency, Currency | None, Any]:
+    number, _, code = text.partition(" ")
+    known = Currency.find(code)
+    plain = values.raw_from_text(number, values.MONEY_MOST)
+    if known is not None and plain is not None and plain[1] == known.precision:
+        return known, known, _money_from_raw(plain[0], values.known_to_nautilus[code, plain[1]])
+    money = _read_money(text)
+    return money[1], known, values.money_to_nautilus(money)
+
+
+def _money(text: str) -> Any:
+    return _amount(text)[2]
+
+
+# -- Order events ----------------------------------------------------------------------------------------------
+
+
+def _made(spec: Field, source: str, made: Expression) -> str:
+    """Return the expression that makes NautilusTrader's argument of `source`, a field as it is stored."""
+    kind = spec.kind
+    no = f"no({source})"
+    if kind is int:
+        if not is_timestamp(spec):
+            raise TypeError(f"{spec.name}: numbers of order events are times")
+        is_text = f"{source}.__class__ is str and len({source}) < 20 and {source}.isdigit() and {source}.isascii()"
+        return f"int({source}) if {is_text} else {made.name(_time)}({source})"
+    if kind is bool:
+        return f"{source} if {source}.__class__ is bool{_none_too(spec, source)} else {no}"
+    if issubclass(kind, IntEnum):
+        members = made.name(frozenset(map(int, kind)))
+        return f"{source} if {source}.__class__ is int and {source} in {members} else {no}"
+    if spec.is_text:
+        return f"{source} if {source}.__class__ is str{_none_too(spec, source)} else {no}"
+    if spec.element is str:
+        found = f"[*map({made.name(_as_text)}, {source})] if {source}.__class__ is list else {no}"
+    elif spec.element is not None:
+        each = made.name(_identifiers(spec.element).__getitem__)
+        found = f"[*map({each}, {source})] if {source}.__class__ is list else {no}"
+    elif spec.is_info:
+        found = f"{{}} if {source}.__class__ is dict and not {source} else {made.name(_info)}({source})"
+    elif kind in _FIXED:
+        found = f"{made.name(_FIXED[kind])}[{source}]"
+    elif kind is UUID4:
+        found = f"{made.name(_uuid)}({source})"
+    elif issubclass(kind, Identifier):
+        found = f"{made.name(_identifiers(kind))}[{source}]"
+    else:
+        found = f"{made.name(_MAKERS[kind])}({source})"
+    return f"None if {source} is None else {found}" if spec.optional else found
+
+
+def _none_too(spec: Field, source: str) -> str:
+    return f" or {source} is None" if spec.optional else ""
+
+
+_MAKERS: dict[Any, Convert] = {Money: _money, Currency: _currency}
+
+
+def _reader_of(kind: type[OrderEvent], theirs: Any) -> Convert:
+    made = Expression(no=_no, make=theirs)
+    names = [f"f{place}" for place in range(len(kind._fields))]
+    arguments, checks = [], [f"t.__class__ is v.__class__ is int and v == {VERSIONS[TAGS[kind]]}"]
+    for source, spec in zip(names, kind._specs, strict=True):
+        if kind is OrderInitialized and spec.name in OPTIONS:
+            continue
+        value = _made(spec, source, made)
+        if spec.name == "ts_event" and kind.__name__ in MADE_HERE:
+            checks.append(f"({value}) is not None")
+        elif hasattr(theirs, attribute_of(kind, spec)):
+            # None, which leaves it as it was, can not be said in NautilusTrader.
+            arguments.append(f"{spec.name}=({value}){' or False' if spec.name in LEFT_TO_THE_FOLD else ''}")
+        elif spec.name in LEFT_TO_THE_FOLD:
+            checks.append(f"(({value}) is None or True)")
+        else:
+            checks.append(f"{source} is {made.name(default_of(kind, spec))}")
+    before = f"t, v, {', '.join(names)}, = row\n if not ({' and '.join(checks)}): no(row)"
+    if kind is not OrderInitialized:
+        return made.compile("row", f"make({', '.join(arguments)})", before)
+    options = {name: source for name, source in zip(kind._fields, names, strict=True) if name in OPTIONS}
+    readers = {int(order_type): _options_reader(order_type, kind) for order_type in ORDER_OPTIONS}
+    place = names[kind._fields.index("order_type")]
+    arguments.append(f"options={made.name(readers)}[{place}]({', '.join(options.values())})")
+    return made.compile("row", f"make({', '.join(arguments)})", before)
+
+
+def _options_reader(order_type: Any, kind: type[OrderInitialized]) -> Callable[..., dict[str, Any]]:
+    """Return what makes the options of an order of that type of its conditional fields, all of which it takes."""
+    made = Expression(no=_no)
+    specs = {spec.name: spec for spec in kind._specs if spec.name in OPTIONS}
+    has = ORDER_OPTIONS[order_type]
+    nothing = " and ".join(
+        f"{name} is None" if spec.optional else f"({name}.__class__ is int and {name} == 0 or {name} == '0')"
+        for name, spec in specs.items()
+        if name not in has
+    )
+    # The offsets are what a trailing order can not be without.
+    shown = [f"{name!r}: {_option(specs[name], name, made)}" for name in has]
+    return made.compile(", ".join(specs), f"{{{', '.join(shown)}}} if {nothing or True} else no(None)")
+
+
+def _option(spec: Field, source: str, made: Expression) -> str:
+    kind = spec.kind
+    if issubclass(kind, IntEnum):
+        names = made.name({int(member): member.name for member in kind})
+        return f"{names}[{source}] if {source}.__class__ is int else no({source})"
+    if kind is Decimal:
+        return f"{made.name(_offset)}({source})"
+    if kind is int:
+        return _made(spec, source, made)
+    return f"None if {source} is None else {made.name(_fixed_texts(kind))}[{source}]"
+
+
+def _offset(text: Any) -> str:
+    return str(_read_offset(_as_text(text)))
+
+
+# -- Accounts --------------------------------------------------------------------------------------------------
+
+
+def _state_reader() -> Convert:
+    accounts, instruments = _identifiers(AccountId), _identifiers(InstrumentId)
+    types, version = frozenset(map(int, AccountType)), VERSIONS[TAGS[AccountState]]
+    make, balance_of, margin_of = nautilus_events.AccountState, objects.AccountBalance, objects.MarginBalance
+
+    def balance(row: Any) -> Any:
+        total, locked, free = map(_amount, row if row.__class__ is list else _no(row))
+        # One that is known with fewer decimals than where it was written has those of the amount.
+        return balance_of(total[2], locked[2], free[2]) if total[0] == locked[0] == free[0] else _no(row)
+
+    def margin(row: Any) -> Any:
+        initial, maintenance, of = row if row.__class__ is list else _no(row)
+        initial, maintenance = _amount(initial), _amount(maintenance)
+        if initial[0] != maintenance[0]:
+            raise NotPlain
+        return margin_of(initial[2], maintenance[2], None if of is None else instruments[of])
+
+    def read(row: list[Any]) -> Any:
+        t, v, event_id, ts_event, ts_init, account_id, account_type, base, balances, margins, reported, info = row
+        if not (
+            t.__class__ is v.__class__ is account_type.__class__ is int
+            and v == version
+            and account_type in types
+            and balances.__class__ is margins.__class__ is list
+            and reported.__class__ is bool
+        ):
+            raise NotPlain
+        return make(
+            account_id=accounts[account_id],
+            account_type=account_type,
+            base_currency=None if base is None else _currency(base),
+            reported=reported,
+            balances=[*map(balance, balances)],
+            margins=[*map(margin, margins)],
+            info=_info(info),
+            event_id=_uuid(event_id),
+            ts_event=_time(ts_event),
+            ts_init=_time(ts_init),
+        )
+
+    return read
+
+
+# -- All -------------------------------------------------------------------------------------------------------
+
+_READERS: dict[Any, Convert] = {TAGS[kind]: _reader_of(kind, theirs) for kind, theirs in ORDER_EVENT_KINDS.items()}
+_READERS[TAGS[AccountState]] = _state_reader()
+
+
+def read_event(data: bytes) -> Any:
+    """Return the event of NautilusTrader's that `data` is.
+
+    Raises whatever comes up if it is not plainly one.
+    """
+    row = unpack(data)
+    return _READERS[row[0]](row)
+
+
+_QUOTE = 2 + OrderUpdated._fields.index("is_quote_quantity")
+
+
+def quote_said(data: bytes) -> bool | None:
+    """Return `is_quote_quantity` of the `OrderUpdated` that `data` is; None in a version that had no such field."""
+    row: list[Any] = unpack(data)
+    return row[_QUOTE] if len(row) > _QUOTE else None

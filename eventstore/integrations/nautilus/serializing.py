@@ -1,0 +1,57 @@
+"""NautilusTrader's objects as bytes, as a record that says the same would be; and events as NautilusTrader's again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+from nautilus_trader.model.position import Position
+
+from eventstore.codec import MsgPackSerializer
+from eventstore.errors import EventStoreError
+from eventstore.integrations.nautilus.conversion import basis_of, to_nautilus, to_record
+from eventstore.integrations.nautilus.conversion.decoding import read_event
+from eventstore.integrations.nautilus.conversion.encoding import row_writers
+from eventstore.model.record import Record
+
+_FAULTS = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError, EventStoreError)
+
+
+class NautilusSerializer(MsgPackSerializer):
+    """Takes NautilusTrader's events, too, and a position for its basis. They are converted here, not where called."""
+
+    def __init__(self, timestamps_as_str: bool = True) -> None:
+        super().__init__(timestamps_as_str)
+        self._rows = row_writers(timestamps_as_str)
+
+    def serialize(self, record: Any) -> bytes:
+        row = self._rows.get(record.__class__)
+        if row is not None:
+            try:
+                data: bytes = msgpack.packb(row(record))
+            except _FAULTS:
+                pass  # The record says what is wrong.
+            else:
+                return data
+        if not isinstance(record, Record):
+            record = basis_of(record) if isinstance(record, Position) else to_record(record)
+        return super().serialize(record)
+
+
+class EventReader(MsgPackSerializer):
+    """Reads events as NautilusTrader's."""
+
+    def deserialize(self, data: bytes) -> Any:
+        """Return the event of NautilusTrader's that the record in `data` says.
+
+        Raises
+        ------
+        CodecError
+            If `data` is no record.
+        TypeError, ValueError
+            If NautilusTrader has no event that says the same.
+        """
+        try:
+            return read_event(data)
+        except _FAULTS:
+            return to_nautilus(super().deserialize(data))
