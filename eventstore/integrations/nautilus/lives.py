@@ -99,21 +99,21 @@ class AccountLife(_NautilusLife):
         The version of each event that the view holds, by the event's id.
     """
 
-    __slots__ = ("count", "versions")
+    __slots__ = ("_noted", "_versions", "count")
 
     def __init__(self, version: int, events: Sequence[Any], versions: dict[str, int]) -> None:
         super().__init__(version, events)
-        self.versions = versions
+        self._versions = versions
+        self._noted: list[tuple[int, Any]] = []
         self.count = len(events)
         """How many events the account had when it was last looked at."""
 
     def new_events(self, account: Any) -> tuple[Any, ...]:
         """Return the events of `account` that are not written."""
         last, last_event = self.last, account.last_event
-        count = account.event_count
         if last_event is last:
             return ()
-        if count == self.count + 1:
+        if account.event_count == self.count + 1:
             return (last_event,)
         events = account.events
         if last is not None:
@@ -126,7 +126,15 @@ class AccountLife(_NautilusLife):
 
     def took(self, account: Any, events: tuple[Any, ...]) -> None:
         """Note that `events`, which `new_events` gave, are accepted."""
-        for version, event in enumerate(events, self.version):
-            self.versions[event.id.value] = version
-        self.written(events)
+        for event in events:
+            self._noted.append((self.version, event.id))
+            self.version += 1
+        self.last = events[-1]
         self.count = account.event_count
+
+    def delete(self, event_id: str) -> int | None:
+        """Return the version of an event that is deleted, or None if the view does not hold it."""
+        for version, noted in self._noted:
+            self._versions[noted.value] = version
+        self._noted.clear()
+        return self._versions.pop(event_id, None)

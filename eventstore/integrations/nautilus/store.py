@@ -32,6 +32,7 @@ from eventstore.model.identifiers import (
     TraderId,
 )
 from eventstore.model.instrument import Instrument
+from eventstore.model.order_amendments import Amendment
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.registry import Life, Meanwhile
 from workers.backlog import Full, Shut
@@ -98,27 +99,45 @@ class NautilusStore(Catalog):
     def add_order(self, order: Any, position_id: str | None, client_id: str | None) -> None:
         """Write an order with all its events; or, of one that was written, what it was transformed into."""
         nautilus_id = order.client_order_id
-        order_id = nautilus_id.value
+        if nautilus_id not in self._order_lives:
+            self._begin_order(order, nautilus_id, position_id, client_id)
+            return
         with self._registering:  # so that it is not purged meanwhile
-            life: Any = self._orders.get(order_id)
-            events = tuple(order.events)
-            new = None if life is None or life.purging else life.tail(events)
-            emulation = order.emulation_trigger
+            life = self._order_lives.get(nautilus_id)
+            new = None if life is None or life.purging else life.tail(order.events)
+            if life is None or new is None:
+                self._begin_order(order, nautilus_id, position_id, client_id)
+                return
             watch = Watch(order)  # What it was transformed into is another object.
-            if new is None:
-                _check_key(ClientOrderId, order_id)
-                self._check_trader("add_order", order_id, order.trader_id)
-                life, new = OrderLife(nautilus_id, 0, (), watch), events
-            else:
-                watch.amendments = life.watch.amendments
-            is_new = len(events) == 1 and watch.begin(order, events[0], emulation)
-            amended = None if is_new else watch.look(order)
-            status, emulated = order.status, emulation != _NO_TRIGGER
-            arguments = (order_id, life.version, status, emulated, new, position_id, client_id, amended)
-            self._accept("add_order", order_id, self._encode_add_order, arguments)
-            life.written(new)
-            life.watch, life.order = watch, order
-            self._orders[order_id] = self._order_lives[nautilus_id] = life
+            watch.amendments = life.watch.amendments
+            self._write_order(order, life, watch, new, watch.look(order), position_id, client_id)
+
+    def _begin_order(self, order: Any, nautilus_id: Any, position_id: str | None, client_id: str | None) -> None:
+        watch = Watch(order)
+        life = OrderLife(nautilus_id, 0, (), watch)
+        _check_key(ClientOrderId, life.order_id)
+        self._check_trader("add_order", life.order_id, order.trader_id)
+        events = tuple(order.events)
+        is_new = len(events) == 1 and watch.begin(order, events[0], order.emulation_trigger)
+        self._write_order(order, life, watch, events, None if is_new else watch.look(order), position_id, client_id)
+        self._orders[life.order_id] = self._order_lives[nautilus_id] = life
+
+    def _write_order(
+        self,
+        order: Any,
+        life: OrderLife,
+        watch: Watch,
+        events: tuple[Any, ...],
+        amended: tuple[Amendment, ...] | None,
+        position_id: str | None,
+        client_id: str | None,
+    ) -> None:
+        order_id, emulated = life.order_id, order.emulation_trigger != _NO_TRIGGER
+        arguments = (order_id, life.version, order.status, emulated, events, position_id, client_id, amended)
+        self._accept("add_order", order_id, self._encode_add_order, arguments)
+        life.written(events)
+        life.watch, life.order = watch, order
+        if order.venue_order_id is not None:
             self._index_venue_order(order.venue_order_id, life)
 
     def update_order(self, order: Any) -> None:
@@ -297,12 +316,11 @@ class NautilusStore(Catalog):
     def delete_account_event(self, account_id: str, event_id: str) -> bool:
         """Delete one event of an account from the view; the log keeps it. Return whether the account had it."""
         life: Any = self._accounts.get(account_id)
-        version = None if life is None else life.versions.get(event_id)
+        version = None if life is None else life.delete(event_id)
         if version is None:
             self.say("warning", "an event to delete is not there", account_id=account_id, event_id=event_id)
             return False
         self._accept("delete_account_event", account_id, c.DeleteAccountEvent, (account_id, version, event_id))
-        del life.versions[event_id]
         return True
 
     # -- The rest ----------------------------------------------------------------------------------------------
