@@ -30,8 +30,8 @@ from nautilus_trader.examples.strategies.volatility_market_maker import (
 )
 from nautilus_trader.execution.config import ExecEngineConfig
 from nautilus_trader.model.currencies import USD
-from nautilus_trader.model.data import BarType
-from nautilus_trader.model.enums import AccountType, BookType, OmsType
+from nautilus_trader.model.data import BarType, QuoteTick
+from nautilus_trader.model.enums import AccountType, BookType, OmsType, OrderSide
 from nautilus_trader.model.objects import Money
 from nautilus_trader.trading.config import ImportableStrategyConfig
 from nautilus_trader.trading.strategy import Strategy
@@ -101,6 +101,32 @@ def market_maker(pair: Any, **_: Any) -> Strategy:
     return MarketMaker(instrument_id=pair.id, trade_size=TRADE_SIZE, max_size=10 * TRADE_SIZE)
 
 
+def quote_quantities(pair: Any, **_: Any) -> Strategy:
+    return QuoteQuantities(pair)
+
+
+class QuoteQuantities(Strategy):
+    """Buys and sells for so much of the quote currency, at the market and at limits."""
+
+    def __init__(self, pair: Any) -> None:
+        super().__init__()
+        self.pair = pair
+        self.count = 0
+
+    def on_start(self) -> None:
+        self.subscribe_quote_ticks(self.pair.id)
+
+    def on_quote_tick(self, quote: QuoteTick) -> None:
+        self.count += 1
+        side = OrderSide.BUY if self.count // 100 % 2 else OrderSide.SELL
+        amount = self.pair.make_qty(10_000 + self.count)
+        if self.count % 60 == 0:
+            self.submit_order(self.order_factory.market(self.pair.id, side, amount, quote_quantity=True))
+        elif self.count % 60 == 30:
+            price = quote.bid_price if side == OrderSide.BUY else quote.ask_price
+            self.submit_order(self.order_factory.limit(self.pair.id, side, amount, price, quote_quantity=True))
+
+
 STRATEGIES: dict[str, tuple[Callable[..., Strategy], dict[str, str], OmsType]] = {
     "ema cross": (ema_cross, {}, OmsType.NETTING),
     "bracket": (bracket, {}, OmsType.HEDGING),
@@ -110,6 +136,7 @@ STRATEGIES: dict[str, tuple[Callable[..., Strategy], dict[str, str], OmsType]] =
     "volatility market maker": (volatility_market_maker, {}, OmsType.NETTING),
     "emulated market maker": (volatility_market_maker, {"emulation_trigger": "BID_ASK"}, OmsType.HEDGING),
     "market maker": (market_maker, {}, OmsType.NETTING),
+    "quote quantities": (quote_quantities, {}, OmsType.NETTING),
 }
 """What is traded: the strategy, how it is configured, and whether its fills net."""
 

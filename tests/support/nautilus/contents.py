@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from nautilus_trader.accounting.accounts.base import Account
@@ -32,8 +33,11 @@ def order_contents(order: Order) -> dict[str, Any]:
 
 def position_contents(position: Position) -> dict[str, Any]:
     """Everything that a position shows."""
+    shown = _attributes(position)
+    if "adjustments" in shown:  # A position makes them up when it is filled, each with an id of its own.
+        shown["adjustments"] = re.sub(r"event_id=[-0-9a-f]+", "", shown["adjustments"])
     return {
-        **_attributes(position),
+        **shown,
         "dict": position.to_dict(),
         "events": [_event(event) for event in position.events],
         "commissions": sorted(map(str, position.commissions())),
