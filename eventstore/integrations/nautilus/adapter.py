@@ -26,7 +26,7 @@ from nautilus_trader.serialization.base import Serializer
 
 from eventstore import model as m
 from eventstore.config import CacheDatabaseConfig
-from eventstore.errors import Closed
+from eventstore.errors import Closed, EventStoreError
 from eventstore.health import Health
 from eventstore.integrations.nautilus.conversion import to_nautilus
 from eventstore.integrations.nautilus.settings import store_config, store_id
@@ -80,7 +80,8 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
         """The store behind it: `sync`, `health`, `stats` and `purge` are there."""
         # NautilusTrader looks for these on the instance first. A frame less, on what it calls most.
         for verb in ("update_order", "update_position"):
-            setattr(self, verb, getattr(self.store, verb))
+            if getattr(type(self), verb) is getattr(CacheDatabaseAdapter, verb):  # a subclass may have its own
+                setattr(self, verb, getattr(self.store, verb))
 
     @property
     def health(self) -> Health:
@@ -94,13 +95,17 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
         May be called again: a node does, when it is disposed of.
         """
-        while self._closing:
-            self._closing.pop()()
         try:
+            while self._closing:
+                self._closing.pop()()
             self.store.write_amendments()
         except Closed:
-            return
-        self.store.close()
+            pass  # by whoever closed it first, who wrote them
+        except EventStoreError as error:
+            # What keeps these from being written must not keep the rest, and the journal's lock, from being let go of.
+            self.store.say("error", "what was set on orders without an event could not be written", error=str(error))
+        finally:
+            self.store.close()
 
     def on_close(self, callback: Callable[[], object]) -> None:
         """Have `callback` called when this is closed, before it is."""

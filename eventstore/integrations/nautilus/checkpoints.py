@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from eventstore.errors import EventStoreError
+from eventstore.errors import BacklogFull, Closed, EventStoreError, JournalError, WriterFailed
 from eventstore.integrations.nautilus.adapter import CacheDatabaseAdapter
 
 
@@ -33,18 +33,26 @@ class Checkpoints:
         self._trader = trader
         self._loop = loop
         self._interval_s = interval_s
-        self._saved: dict[str, dict[str, bytes]] = {}
+        self._saved: dict[str, Mapping[str, bytes]] = {}
+        self._stopped = False
         self._timer = loop.call_later(interval_s, self._beat)
         adapter.on_close(self.stop)
 
     def stop(self) -> None:
         """Save nothing more by itself."""
+        self._stopped = True
         self._timer.cancel()
 
     def _beat(self) -> None:
-        if self._trader.is_running:
-            self.save()
-        self._timer = self._loop.call_later(self._interval_s, self._beat)
+        if self._stopped:
+            return
+        try:
+            if self._trader.is_running:
+                self.save()
+        finally:
+            self._timer = self._loop.call_later(self._interval_s, self._beat)
+            if self._stopped:  # meanwhile, on another thread
+                self._timer.cancel()
 
     def save(self) -> None:
         """Write a heartbeat and the states that are not as they were written last. One that fails is logged."""
@@ -63,9 +71,11 @@ class Checkpoints:
             name = component.id.value
             try:
                 state = component.save()
+                # An empty one, too: the one that was saved before the node was started may not be empty.
+                if name not in self._saved or state != self._saved[name]:
+                    write(name, state)
+                    self._saved[name] = dict(state)
+            except (BacklogFull, Closed, JournalError, WriterFailed):
+                raise  # it is not the component's, and the others meet the same
             except Exception as error:  # noqa: BLE001 - on_save is anybody's code, and the others are saved all the same
-                self._adapter.store.say("error", "a state could not be had", component=name, error=repr(error))
-                continue
-            if state != self._saved.get(name, {}):
-                write(name, state)
-                self._saved[name] = dict(state)
+                self._adapter.store.say("error", "a state could not be saved", component=name, error=repr(error))

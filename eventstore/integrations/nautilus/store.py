@@ -74,15 +74,17 @@ class NautilusStore(Catalog):
     # -- What is known -----------------------------------------------------------------------------------------
 
     def _learn(self, lives: dict[str, Life], meanwhile: Meanwhile, aggregate_id: str, life: Life) -> None:
-        super()._learn(lives, meanwhile, aggregate_id, life)
-        if isinstance(life, OrderLife) and lives.get(aggregate_id) is life:
-            self._order_lives[life.nautilus_id] = life
+        with self._registering:
+            super()._learn(lives, meanwhile, aggregate_id, life)
+            if isinstance(life, OrderLife) and lives.get(aggregate_id) is life:
+                self._order_lives[life.nautilus_id] = life
 
     def _forget(self, lives: dict[str, Life], aggregate_id: str) -> None:
-        life = lives.get(aggregate_id)
-        super()._forget(lives, aggregate_id)
-        if isinstance(life, OrderLife):
-            self._order_lives.pop(life.nautilus_id, None)
+        with self._registering:
+            life = lives.get(aggregate_id)
+            super()._forget(lives, aggregate_id)
+            if isinstance(life, OrderLife):
+                self._order_lives.pop(life.nautilus_id, None)
 
     def _forget_all(self) -> None:
         with self._registering:
@@ -178,8 +180,8 @@ class NautilusStore(Catalog):
                 raise
             life.version += len(new)
             life.last = event
-            if closed:
-                life.order = None
+            # Which may be another object than was added: a cache loads an order that it has once more.
+            life.order = None if closed else order
             if order.venue_order_id is not life.venue_order_id:
                 self._index_venue_order(order.venue_order_id, life)
         finally:
@@ -201,12 +203,16 @@ class NautilusStore(Catalog):
         """Write what was set on open orders without an event since they were last written."""
         with self._registering:  # so that none is purged meanwhile
             for order_id, life in list(self._orders.items()):
-                order = life.order  # type: ignore[attr-defined] # its lives are OrderLife
-                amended = None if order is None else life.watch.look(order, life.version)  # type: ignore[attr-defined]
+                order, watch = life.order, life.watch  # type: ignore[attr-defined] # its lives are OrderLife
+                amended = None if order is None else watch.look(order, life.version)
                 if amended is not None:
                     emulated = order.emulation_trigger != _NO_TRIGGER
                     arguments = (order_id, life.version, order.status, emulated, (), amended)
-                    self._accept("update_order", order_id, self._encode_update_order, arguments)
+                    try:
+                        self._accept("update_order", order_id, self._encode_update_order, arguments)
+                    except BaseException:
+                        watch.again()
+                        raise
 
     def snapshot_order(self, order: Any) -> None:
         """Write the state of `order` as it is now."""
@@ -218,6 +224,7 @@ class NautilusStore(Catalog):
                 life = self._orders[order_id]
             state = order.to_dict()
             arguments = (order_id, state, life.watch.look(order, life.version))
+            life.order = None if order.is_closed else order
             size = len(state) * VALUE_BYTES
             try:
                 self._accept("snapshot_order_state", order_id, self._encoder.snapshot_order, arguments, size)

@@ -84,6 +84,33 @@ def test_a_strategy_whose_code_fails_keeps_no_other_from_being_saved(wiped_serve
     adapter.close()
 
 
+def test_a_state_that_can_not_be_stored_keeps_nothing_from_being_saved_later(wiped_server: RedisServer) -> None:
+    asked = {"count": 0}
+
+    def wrong() -> Any:
+        asked["count"] += 1
+        return {"count": asked["count"]}  # which is no bytes
+
+    actor, strategy = Component(ComponentId("Wrong-1"), wrong), Component(StrategyId("S-1"), lambda: {"a": b"1"})
+    trader = SimpleNamespace(is_running=True, actors=lambda: [actor], strategies=lambda: [strategy])
+    adapter = _adapter(wiped_server)
+    _run(adapter, trader, lambda: asked["count"] >= 3)
+    assert adapter.load_strategy(StrategyId("S-1")) == {"a": b"1"}
+    adapter.close()
+
+
+def test_a_state_that_is_empty_now_takes_the_place_of_an_older_one(wiped_server: RedisServer) -> None:
+    name = StrategyId("S-1")
+    before = _adapter(wiped_server)
+    before.update_strategy(Component(name, lambda: {"pending": b"O-1"}))
+    before.close()
+    trader = SimpleNamespace(is_running=True, actors=list, strategies=lambda: [Component(name, dict)])
+    adapter = _adapter(wiped_server)
+    assert adapter.load_strategy(name) == {"pending": b"O-1"}
+    _run(adapter, trader, lambda: adapter.load_strategy(name) == {})
+    adapter.close()
+
+
 def test_a_node_that_does_not_run_is_left_alone(wiped_server: RedisServer) -> None:
     asked = {"running": 0}
 

@@ -1,0 +1,115 @@
+"""An adapter's own life: which object of an order it watches, and how it is closed when something is in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("nautilus_trader")
+
+import msgspec
+from nautilus_trader.cache.cache import Cache
+from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.model.enums import OrderSide
+from nautilus_trader.model.identifiers import PositionId
+from nautilus_trader.model.orders import Order
+from nautilus_trader.serialization.serializer import MsgSpecSerializer
+
+from eventstore.config import CacheDatabaseConfig
+from eventstore.errors import WriterFailed
+from eventstore.integrations.nautilus import CacheDatabaseAdapter
+from eventstore.integrations.nautilus.inside import set_inside
+from tests.support.nautilus.backings import TRADER, Backing, redis_config
+from tests.support.nautilus.contents import order_contents
+from tests.support.nautilus.desk import Desk, desk_on
+from tests.support.nautilus.instruments import EURUSD
+
+
+def resting(desk: Desk) -> Order:
+    order = desk.add(desk.orders.limit(EURUSD.id, OrderSide.BUY, EURUSD.make_qty(1_000), EURUSD.make_price(1.1)))
+    desk.submit(order)
+    desk.accept(order)
+    return order
+
+
+def journaled(backing: Backing, journal: Path) -> CacheDatabaseAdapter:
+    return CacheDatabaseAdapter(
+        TRADER,
+        UUID4(),
+        MsgSpecSerializer(encoding=msgspec.msgpack),
+        redis_config(backing.server.port),
+        CacheDatabaseConfig(journal=journal),
+    )
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_an_order_that_the_cache_loads_once_more_is_the_one_that_counts(ours: Backing, snapshot: bool) -> None:
+    """The object that it was before stays as it was then, and says nothing of what it is now."""
+    desk, database = desk_on(ours)
+    before = resting(desk)
+    desk.cache.cache_orders()
+    desk.cache.build_index()
+    order = desk.cache.order(before.client_order_id)
+    assert order is not before
+    if snapshot:
+        set_inside(order, {"position_id": PositionId("P-1")})
+        desk.cache.snapshot_order_state(order)
+    else:
+        desk.update(order, quantity=EURUSD.make_qty(5_000))
+    database.store.write_amendments()
+    assert order_contents(database.load_order(order.client_order_id)) == order_contents(order)
+    assert order_contents(ours.reload(database).order(order.client_order_id)) == order_contents(order)
+
+
+def test_what_could_not_be_written_of_an_order_is_written_the_next_time(ours: Backing) -> None:
+    desk, database = desk_on(ours)
+    order = resting(desk)
+    set_inside(order, {"position_id": PositionId("P-1")})
+    accept = database.store._accept
+
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    database.store._accept = full
+    with pytest.raises(MemoryError):
+        database.store.write_amendments()
+    database.store._accept = accept
+    database.store.write_amendments()
+    assert database.load_order(order.client_order_id).position_id == PositionId("P-1")
+
+
+def test_an_adapter_that_was_fenced_off_is_closed_all_the_same(ours: Backing, tmp_path: Path) -> None:
+    """Otherwise nobody could open its journal in this process any more."""
+    database = journaled(ours, tmp_path)
+    desk = Desk(Cache(database=database))
+    desk.open_account()
+    order = resting(desk)
+    database.store.sync()
+    other = ours.open()
+    database.add("late", b"1")
+    with pytest.raises(WriterFailed):
+        database.store.sync()
+    set_inside(order, {"position_id": PositionId("P-1")})
+    database.close()
+    database.close()
+    ours.close(other)
+    journaled(ours, tmp_path).close()
+
+
+def test_a_subclass_may_have_its_own_verbs(ours: Backing) -> None:
+    seen: list[Any] = []
+
+    class Watching(CacheDatabaseAdapter):
+        def update_order(self, order: Any) -> None:
+            seen.append(order)
+            super().update_order(order)
+
+    database = Watching(TRADER, UUID4(), MsgSpecSerializer(encoding=msgspec.msgpack), redis_config(ours.server.port))
+    desk = Desk(Cache(database=database))
+    desk.cache.add_instrument(EURUSD)
+    order = resting(desk)
+    assert seen == [order, order]
+    assert database.load_order(order.client_order_id).events == order.events
+    database.close()
