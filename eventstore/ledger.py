@@ -69,11 +69,12 @@ class Ledger:
             with self._registering:
                 self._loads.discard(meanwhile)
 
-    def _learn(self, lives: dict[str, Life], meanwhile: Meanwhile, aggregate_id: str, life: Life) -> None:
-        # What was written meanwhile is further than what was read.
+    def _learn(self, lives: dict[str, Life], meanwhile: Meanwhile, loaded: dict[str, Life]) -> None:
         with self._registering:
-            if not meanwhile.is_gone(lives, aggregate_id):
-                lives.setdefault(aggregate_id, life)
+            for aggregate_id, life in loaded.items():
+                # What was written meanwhile is further than what was read.
+                if aggregate_id not in lives and not meanwhile.is_gone(lives, aggregate_id):
+                    lives[aggregate_id] = life
 
     def _purge(self, lives: dict[str, Life], command: PurgeOne, last_event_id: str) -> bool:
         """Accept `command`, unless what it purges went on since it was looked at; return whether it was.

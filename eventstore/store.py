@@ -315,9 +315,12 @@ class Store(Ledger):
         loaded: dict[str, tuple[A, int]],
         life_of: Callable[[A, int], Life],
     ) -> None:
-        for aggregate_id, (aggregate, version) in loaded.items():
-            if aggregate_id not in lives:
-                self._learn(lives, meanwhile, aggregate_id, life_of(aggregate, version))
+        unknown = {
+            aggregate_id: life_of(aggregate, version)
+            for aggregate_id, (aggregate, version) in loaded.items()
+            if aggregate_id not in lives
+        }
+        self._learn(lives, meanwhile, unknown)
 
     def _note_damage(self, damage: DamagedRecord) -> None:
         if (damage.key, damage.field) not in self._damaged:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eventstore.integrations.nautilus.amendments import Watch
+from eventstore.model.order_amendments import Amendment
 from eventstore.registry import Life
 
 CHECKED_FILLS = 32
@@ -23,15 +24,19 @@ class _NautilusLife(Life):
 class OrderLife(_NautilusLife):
     """The written history of an order, the order itself while it is not closed, and what finds its amendments."""
 
-    __slots__ = ("nautilus_id", "order", "order_id", "venue_order_id", "watch")
+    __slots__ = ("loaded_amendments", "nautilus_id", "order", "order_id", "venue_order_id", "watch")
 
-    def __init__(self, nautilus_id: Any, version: int, events: Sequence[Any], watch: Watch) -> None:
+    def __init__(self, nautilus_id: Any, version: int, events: Sequence[Any], watch: Watch | None) -> None:
         super().__init__(version, events)
+        self.first = None  # Nobody asks for it here, and it takes more memory than all the rest.
         self.nautilus_id = nautilus_id
         self.order_id: str = nautilus_id.value
         self.order: Any = None
         self.venue_order_id: Any = None
         self.watch = watch
+        """Finds the amendments; None for an order that was closed when it was loaded, as most are."""
+        self.loaded_amendments: Sequence[Amendment] = ()
+        """The amendments that it was loaded with."""
 
     def tail(self, events: Sequence[Any]) -> tuple[Any, ...] | None:
         """Return the events behind the last one written, or None if that is not among `events`."""

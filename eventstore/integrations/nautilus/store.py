@@ -67,17 +67,21 @@ class NautilusStore(Catalog):
         self._node_id = node_id
         # The lives of orders once more, by NautilusTrader's ids: those are hashed faster than their text is made.
         self._order_lives: dict[Any, OrderLife] = {}
+        # And those of orders that are not closed: the others are many, in the end.
+        self._open: dict[str, OrderLife] = {}
         # Its lives are this module's; the ledger only asks them what any life knows.
         super().__init__(trader_id, logger, NautilusSerializer(), config, on_health)
         self._encode_add_order = self._encoder.add_order
 
     # -- What is known -----------------------------------------------------------------------------------------
 
-    def _learn(self, lives: dict[str, Life], meanwhile: Meanwhile, aggregate_id: str, life: Life) -> None:
+    def _learn(self, lives: dict[str, Life], meanwhile: Meanwhile, loaded: dict[str, Life]) -> None:
         with self._registering:
-            super()._learn(lives, meanwhile, aggregate_id, life)
-            if isinstance(life, OrderLife) and lives.get(aggregate_id) is life:
-                self._order_lives[life.nautilus_id] = life
+            super()._learn(lives, meanwhile, loaded)
+            for aggregate_id, life in loaded.items():
+                if isinstance(life, OrderLife) and lives.get(aggregate_id) is life:
+                    self._order_lives[life.nautilus_id] = life
+                self._watch(life, life.order)
 
     def _forget(self, lives: dict[str, Life], aggregate_id: str) -> None:
         with self._registering:
@@ -85,16 +89,26 @@ class NautilusStore(Catalog):
             super()._forget(lives, aggregate_id)
             if isinstance(life, OrderLife):
                 self._order_lives.pop(life.nautilus_id, None)
+                self._watch(life, None)
 
     def _forget_all(self) -> None:
         with self._registering:
             super()._forget_all()
-            self._order_lives = {}
+            self._order_lives, self._open = {}, {}
 
     def _purged(self, lives: dict[str, Life], command: PurgeOne, life: Life | None) -> None:
         super()._purged(lives, command, life)
         if isinstance(life, OrderLife):
             self._order_lives.pop(life.nautilus_id, None)
+            self._watch(life, None)
+
+    def _watch(self, life: OrderLife, order: Any) -> None:
+        """Note which object `life` is that of, and that it is not closed; None if it is."""
+        life.order = order
+        if order is None:
+            self._open.pop(life.order_id, None)
+        else:
+            self._open[life.order_id] = life
 
     # -- Orders ------------------------------------------------------------------------------------------------
 
@@ -111,7 +125,7 @@ class NautilusStore(Catalog):
                 self._begin_order(order, nautilus_id, position_id, client_id)
                 return
             watch = Watch(order)  # What it was transformed into is another object.
-            watch.amendments = life.watch.amendments
+            watch.amendments = tuple(life.loaded_amendments) if life.watch is None else life.watch.amendments
             self._write_order(order, life, watch, new, watch.look(order), position_id, client_id)
 
     def _begin_order(self, order: Any, nautilus_id: Any, position_id: str | None, client_id: str | None) -> None:
@@ -165,7 +179,7 @@ class NautilusStore(Catalog):
                 new = tail
             emulation = order.emulation_trigger
             closed = order.is_closed
-            watch = life.watch
+            watch = life.watch or self._watch(order, life)
             amended = None
             if not watch.is_explained(order, event, emulation) or (closed and event.__class__ is not OrderFilled):
                 amended = watch.look(order, life.version)
@@ -180,8 +194,9 @@ class NautilusStore(Catalog):
                 raise
             life.version += len(new)
             life.last = event
-            # Which may be another object than was added: a cache loads an order that it has once more.
-            life.order = None if closed else order
+            # It may be another object than was added: a cache loads an order that it has once more.
+            if closed or life.order is not order:
+                self._watch(life, None if closed else order)
             if order.venue_order_id is not life.venue_order_id:
                 self._index_venue_order(order.venue_order_id, life)
         finally:
@@ -199,11 +214,16 @@ class NautilusStore(Catalog):
                 self._persister.refuse(error, "index_venue_order_id", order_id)
         life.venue_order_id = venue_order_id
 
+    def _watch(self, order: Any, life: OrderLife) -> Watch:
+        """Return what finds the amendments of an order that was closed when it was loaded."""
+        life.watch = Watch(order, life.loaded_amendments)
+        return life.watch
+
     def write_amendments(self) -> None:
         """Write what was set on open orders without an event since they were last written."""
         with self._registering:  # so that none is purged meanwhile
-            for order_id, life in list(self._orders.items()):
-                order, watch = life.order, life.watch  # type: ignore[attr-defined] # its lives are OrderLife
+            for order_id, life in list(self._open.items()):
+                order, watch = life.order, life.watch
                 amended = None if order is None else watch.look(order, life.version)
                 if amended is not None:
                     emulated = order.emulation_trigger != _NO_TRIGGER
@@ -223,13 +243,14 @@ class NautilusStore(Catalog):
                 self.add_order(order, None, None)
                 life = self._orders[order_id]
             state = order.to_dict()
-            arguments = (order_id, state, life.watch.look(order, life.version))
-            life.order = None if order.is_closed else order
+            watch = life.watch or self._watch(order, life)
+            arguments = (order_id, state, watch.look(order, life.version))
+            self._watch(life, None if order.is_closed else order)
             size = len(state) * VALUE_BYTES
             try:
                 self._accept("snapshot_order_state", order_id, self._encoder.snapshot_order, arguments, size)
             except BaseException:
-                life.watch.again()
+                watch.again()
                 raise
 
     # -- Positions ---------------------------------------------------------------------------------------------
@@ -471,9 +492,11 @@ def _accounts(found: dict[Any, AccountFound]) -> dict[Any, Any]:
 
 def _order_life(found: OrderFound, version: int) -> OrderLife:
     order = found.order
-    life = OrderLife(order.client_order_id, version, order.events, Watch(order, found.amendments))
+    life = OrderLife(order.client_order_id, version, order.events, None)
     life.venue_order_id = order.venue_order_id
-    life.order = None if order.is_closed else order
+    life.loaded_amendments = found.amendments
+    if not order.is_closed:
+        life.order, life.watch = order, Watch(order, found.amendments)
     return life
 
 
