@@ -243,6 +243,8 @@ def _read(variable: str, text: str, kind: str) -> object:
     except (KeyError, ValueError):
         wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}[kind]
         raise ConfigError(f"{variable}: expected {wanted}, got {text!r:.80}") from None
+    if not text:  # which would be the present directory
+        raise ConfigError(f"{variable}: it is empty; unset it, or say what it is to be")
     return text
 
 

@@ -68,6 +68,13 @@ def test_what_can_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch, name: st
         CacheDatabaseConfig.from_environment()
 
 
+@pytest.mark.parametrize("name", ["URL", "DIRECTORY", "JOURNAL", "ARCHIVE", "ASIDE"])
+def test_a_place_that_is_empty_is_not_the_present_directory(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"EVENTSTORE_{name}", "")
+    with pytest.raises(ConfigError, match=f"EVENTSTORE_{name}: it is empty"):
+        CacheDatabaseConfig.from_environment()
+
+
 def test_bounds_hold_for_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENTSTORE_BATCH_COUNT_MAX", "0")
     with pytest.raises(ConfigError, match="batch_count_max"):

@@ -16,6 +16,9 @@ from eventstore.model.identifiers import TraderId
 HOST, PORT = "127.0.0.1", 6379
 """Where NautilusTrader looks for Redis if nothing is said."""
 
+LINGER_MS_MAX = 10_000.0
+"""The longest `linger_ms` that a store takes."""
+
 
 def store_id(trader_id: Any, instance_id: Any, config: CacheConfig) -> TraderId:
     """Return what the store is named after: the trader, and with `use_instance_id` the instance, too."""
@@ -30,7 +33,7 @@ def store_config(name: TraderId, config: CacheConfig, settings: CacheDatabaseCon
       `directory`.
     - `timeout`, or `connection_timeout` and `response_timeout`: seconds for a connection, and for each answer, if they
       are not NautilusTrader's defaults; the longer of the two.
-    - `buffer_interval_ms`: how long the first command of a batch waits for others, `linger_ms`.
+    - `buffer_interval_ms`: how long the first command of a batch waits for others, `linger_ms`; ten seconds at most.
     - `flush_on_start`, `persist_account_events`: looked after by NautilusTrader itself.
     - `encoding`, `timestamps_as_iso8601`, `use_trader_prefix`, `bulk_read_batch_size`: of no effect. The log has one
       encoding, every key begins with the trader, and loads read in pieces of bounded size anyway.
@@ -45,7 +48,7 @@ def store_config(name: TraderId, config: CacheConfig, settings: CacheDatabaseCon
     if timeouts := _timeouts(database):
         changes["timeout_s"] = float(max(timeouts))
     if config.buffer_interval_ms is not None:
-        changes["linger_ms"] = float(config.buffer_interval_ms)
+        changes["linger_ms"] = min(float(config.buffer_interval_ms), LINGER_MS_MAX)
     if settings.journal is not None:
         changes["journal"] = Path(settings.journal) / name.replace("/", "_")
     return replace(settings, **changes)
@@ -63,7 +66,7 @@ def _url(database: Any) -> str:
         return f"redis://{HOST}:{PORT}"
     scheme = "rediss" if database.ssl else "redis"
     host = database.host or HOST
-    if ":" in host:
+    if ":" in host and not host.startswith("["):  # NautilusTrader wants the brackets to be there
         host = f"[{host}]"
     user = quote(database.username or "", safe="")
     password = quote(database.password or "", safe="")

@@ -45,6 +45,7 @@ def test_credentials_of_any_characters_arrive(username: str | None, password: st
 
 def test_an_address_with_colons_is_set_in_brackets() -> None:
     assert _store(host="::1").url == "redis://[::1]:6379"
+    assert _store(host="[::1]").url == "redis://[::1]:6379"  # as NautilusTrader's own database needs it
 
 
 def test_a_place_in_the_settings_goes_before_the_host() -> None:
@@ -62,6 +63,8 @@ def test_a_timeout_counts_if_it_is_not_the_default() -> None:
 def test_the_buffer_interval_is_how_long_a_batch_waits() -> None:
     config = CacheConfig(database=DatabaseConfig(), buffer_interval_ms=40)
     assert store_config(NAME, config, DEFAULT).linger_ms == 40.0
+    config = CacheConfig(database=DatabaseConfig(), buffer_interval_ms=3_600_000)
+    assert store_config(NAME, config, DEFAULT).linger_ms == 10_000.0
     assert _store().linger_ms == DEFAULT.linger_ms
 
 
