@@ -81,7 +81,7 @@ class NautilusStore(Catalog):
             for aggregate_id, life in loaded.items():
                 if isinstance(life, OrderLife) and lives.get(aggregate_id) is life:
                     self._order_lives[life.nautilus_id] = life
-                self._watch(life, life.order)
+                    self._watch(life, life.order)
 
     def _forget(self, lives: dict[str, Life], aggregate_id: str) -> None:
         with self._registering:
@@ -136,7 +136,6 @@ class NautilusStore(Catalog):
         events = tuple(order.events)
         is_new = len(events) == 1 and watch.begin(order, events[0], order.emulation_trigger)
         self._write_order(order, life, watch, events, None if is_new else watch.look(order), position_id, client_id)
-        self._orders[life.order_id] = self._order_lives[nautilus_id] = life
 
     def _write_order(
         self,
@@ -152,7 +151,10 @@ class NautilusStore(Catalog):
         arguments = (order_id, life.version, order.status, emulated, events, position_id, client_id, amended)
         self._accept("add_order", order_id, self._encode_add_order, arguments)
         life.written(events)
-        life.watch, life.order = watch, order
+        life.watch = watch
+        # Before anything else can be refused: otherwise the next call would begin it once more.
+        self._orders[order_id] = self._order_lives[life.nautilus_id] = life
+        self._watch(life, None if order.is_closed else order)
         if order.venue_order_id is not None:
             self._index_venue_order(order.venue_order_id, life)
 
@@ -179,7 +181,7 @@ class NautilusStore(Catalog):
                 new = tail
             emulation = order.emulation_trigger
             closed = order.is_closed
-            watch = life.watch or self._watch(order, life)
+            watch = life.watch or self._watcher(order, life)
             amended = None
             if not watch.is_explained(order, event, emulation) or (closed and event.__class__ is not OrderFilled):
                 amended = watch.look(order, life.version)
@@ -214,7 +216,7 @@ class NautilusStore(Catalog):
                 self._persister.refuse(error, "index_venue_order_id", order_id)
         life.venue_order_id = venue_order_id
 
-    def _watch(self, order: Any, life: OrderLife) -> Watch:
+    def _watcher(self, order: Any, life: OrderLife) -> Watch:
         """Return what finds the amendments of an order that was closed when it was loaded."""
         life.watch = Watch(order, life.loaded_amendments)
         return life.watch
@@ -224,7 +226,9 @@ class NautilusStore(Catalog):
         with self._registering:  # so that none is purged meanwhile
             for order_id, life in list(self._open.items()):
                 order, watch = life.order, life.watch
-                amended = None if order is None else watch.look(order, life.version)
+                if order is None or watch is None:
+                    continue
+                amended = watch.look(order, life.version)
                 if amended is not None:
                     emulated = order.emulation_trigger != _NO_TRIGGER
                     arguments = (order_id, life.version, order.status, emulated, (), amended)
@@ -243,7 +247,7 @@ class NautilusStore(Catalog):
                 self.add_order(order, None, None)
                 life = self._orders[order_id]
             state = order.to_dict()
-            watch = life.watch or self._watch(order, life)
+            watch = life.watch or self._watcher(order, life)
             arguments = (order_id, state, watch.look(order, life.version))
             self._watch(life, None if order.is_closed else order)
             size = len(state) * VALUE_BYTES

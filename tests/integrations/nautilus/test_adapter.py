@@ -18,13 +18,14 @@ from nautilus_trader.model.orders import Order
 from nautilus_trader.serialization.serializer import MsgSpecSerializer
 
 from eventstore.config import CacheDatabaseConfig
-from eventstore.errors import WriterFailed
+from eventstore.errors import BacklogFull, WriterFailed
 from eventstore.integrations.nautilus import CacheDatabaseAdapter
 from eventstore.integrations.nautilus.inside import set_inside
 from tests.support.nautilus.backings import TRADER, Backing, redis_config
 from tests.support.nautilus.contents import order_contents
 from tests.support.nautilus.desk import Desk, desk_on
 from tests.support.nautilus.instruments import EURUSD
+from workers.backlog import Full
 
 
 def resting(desk: Desk) -> Order:
@@ -113,3 +114,44 @@ def test_a_subclass_may_have_its_own_verbs(ours: Backing) -> None:
     assert seen == [order, order]
     assert database.load_order(order.client_order_id).events == order.events
     database.close()
+
+
+def test_an_order_whose_index_is_refused_is_there_once(ours: Backing) -> None:
+    """What was accepted of it is known, and is not written again as another order of that id."""
+    desk, database = desk_on(ours)
+    resting(desk)
+    order = desk.orders.limit(EURUSD.id, OrderSide.BUY, EURUSD.make_qty(1_000), EURUSD.make_price(1.1))
+    aside = Desk(Cache())
+    aside.go_on_from(9)
+    aside.add(order)
+    aside.submit(order)
+    aside.accept(order)
+    put = database.store._put
+
+    def full(_: Any) -> None:
+        raise Full
+
+    database.store._put = full
+    with pytest.raises(BacklogFull):
+        database.add_order(order)
+    database.store._put = put
+    database.update_order(order)
+    assert database.load_order(order.client_order_id).events == order.events
+    assert database.load_index_venue_order_id()[order.client_order_id] == order.venue_order_id
+    assert database.load() == {}
+    with ours.server.client() as client:
+        assert client.hgetall("{trader-TESTER-001}:lives") == {}
+
+
+def test_only_what_is_not_closed_is_looked_at_again(ours: Backing) -> None:
+    desk, database = desk_on(ours)
+    done, open_one = resting(desk), resting(desk)
+    desk.cancel(done)
+    assert list(database.store._open) == [open_one.client_order_id.value]
+    again = ours.reload(database)
+    database = ours.open()
+    database.load_orders()
+    assert list(database.store._open) == [open_one.client_order_id.value]
+    database.delete_order(open_one.client_order_id)
+    assert not database.store._open
+    assert again.order_exists(done.client_order_id)
