@@ -7,7 +7,7 @@ from time import time_ns
 from typing import Any, cast
 
 from nautilus_trader.model.enums import TriggerType
-from nautilus_trader.model.events import OrderFilled
+from nautilus_trader.model.events import OrderFilled, OrderInitialized
 
 from eventstore import commands as c
 from eventstore.catalog import Catalog
@@ -148,7 +148,8 @@ class NautilusStore(Catalog):
         client_id: str | None,
     ) -> None:
         order_id, emulated = life.order_id, order.emulation_trigger != _NO_TRIGGER
-        arguments = (order_id, life.version, order.status, emulated, events, position_id, client_id, amended)
+        captured = _captured("add_order", order_id, events)
+        arguments = (order_id, life.version, order.status, emulated, captured, position_id, client_id, amended)
         self._accept("add_order", order_id, self._encode_add_order, arguments)
         life.written(events)
         life.watch = watch
@@ -179,14 +180,17 @@ class NautilusStore(Catalog):
                     self.add_order(order, None, None)
                     return
                 new = tail
+            order_id = life.order_id
+            captured = new
+            if len(new) != 1 or (event.__class__ is OrderFilled and event.info):
+                captured = _captured("update_order", order_id, new)
             emulation = order.emulation_trigger
             closed = order.is_closed
             watch = life.watch or self._watcher(order, life)
             amended = None
             if not watch.is_explained(order, event, emulation) or (closed and event.__class__ is not OrderFilled):
                 amended = watch.look(order, life.version)
-            order_id = life.order_id
-            arguments = (order_id, life.version, order.status, emulation is not _NO_TRIGGER, new, amended)
+            arguments = (order_id, life.version, order.status, emulation is not _NO_TRIGGER, captured, amended)
             try:
                 self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
             except BaseException as error:
@@ -295,7 +299,7 @@ class NautilusStore(Catalog):
         self._check_trader(operation, position_id, position.trader_id)
         closed = position.is_closed
         # What the basis is made of never changes on a position.
-        arguments = (position_id, 0, not closed, fills, position)
+        arguments = (position_id, 0, not closed, _captured(operation, position_id, fills), position)
         self._accept(operation, position_id, self._encode_position, arguments)
         self._positions[position_id] = PositionLife(len(fills), fills, closed)
         self._purged_positions.pop(position_id, None)
@@ -304,7 +308,8 @@ class NautilusStore(Catalog):
         self, operation: str, position_id: str, position: Any, life: PositionLife, fills: tuple[Any, ...]
     ) -> None:
         if fills:
-            arguments = (position_id, life.version, not position.is_closed, fills, None)
+            captured = _captured(operation, position_id, fills)
+            arguments = (position_id, life.version, not position.is_closed, captured, None)
             try:
                 self._put((operation, position_id, time_ns(), self._encode_position, arguments))
             except (Full, Shut) as error:
@@ -466,6 +471,30 @@ class NautilusStore(Catalog):
 
     def _positions_of(self, loader: Loader) -> dict[str, tuple[Any, int]]:
         return loader.positions(positions_with(self._instruments(loader)), open_only=False)
+
+
+def _captured(operation: str, key: str, events: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return `events`, those that hold what their maker can change later as the records that they are now.
+
+    Raises
+    ------
+    Refused
+        If one of those can not be stored.
+    """
+    found: list[Any] | None = None
+    for i, event in enumerate(events):
+        kind = event.__class__
+        if kind is OrderFilled:
+            if not event.info:
+                continue
+        elif kind is not OrderInitialized or not (event.exec_algorithm_params or event.tags):
+            continue
+        found = list(events) if found is None else found
+        try:
+            found[i] = to_record(event)
+        except (TypeError, ValueError) as error:
+            raise Refused(f"{operation} {key}: it can not be stored ({error}); nothing was accepted") from error
+    return events if found is None else tuple(found)
 
 
 def _check_key(kind: type[Identifier], text: str) -> None:

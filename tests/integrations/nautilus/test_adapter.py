@@ -13,12 +13,12 @@ import msgspec
 from nautilus_trader.cache.cache import Cache
 from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.model.enums import OrderSide
-from nautilus_trader.model.identifiers import PositionId
+from nautilus_trader.model.identifiers import ExecAlgorithmId, PositionId
 from nautilus_trader.model.orders import Order
 from nautilus_trader.serialization.serializer import MsgSpecSerializer
 
 from eventstore.config import CacheDatabaseConfig
-from eventstore.errors import BacklogFull, WriterFailed
+from eventstore.errors import BacklogFull, Refused, WriterFailed
 from eventstore.integrations.nautilus import CacheDatabaseAdapter
 from eventstore.integrations.nautilus.inside import set_inside
 from tests.support.nautilus.backings import TRADER, Backing, redis_config
@@ -155,3 +155,47 @@ def test_only_what_is_not_closed_is_looked_at_again(ours: Backing) -> None:
     database.delete_order(open_one.client_order_id)
     assert not database.store._open
     assert again.order_exists(done.client_order_id)
+
+
+def test_what_the_caller_changes_afterwards_is_not_what_happened(ours: Backing) -> None:
+    """Tags, parameters of an algorithm and what a venue says of a fill are the caller's own, as likely as not."""
+    desk, database = desk_on(ours)
+    parameters: dict[str, Any] = {"horizon_secs": 0}
+    tags: list[str] = []
+    info: dict[str, Any] = {"of": {"count": 0}}
+    with database.store._persister._writer.hold(10.0):  # nothing is encoded before all is changed
+        for count in range(1, 4):
+            parameters["horizon_secs"] = count
+            tags.append(str(count))
+            info["of"]["count"] = count
+            order = desk.orders.market(
+                EURUSD.id,
+                OrderSide.BUY,
+                EURUSD.make_qty(1_000),
+                tags=tags,
+                exec_algorithm_id=ExecAlgorithmId("TWAP"),
+                exec_algorithm_params=parameters,
+            )
+            desk.submit(desk.add(order))
+            desk.fill(order, EURUSD, "1.1", info=info)
+    orders = list(database.load_orders().values())
+    assert [order.exec_algorithm_params for order in orders] == [{"horizon_secs": n} for n in (1, 2, 3)]
+    assert [order.tags for order in orders] == [["1"], ["1", "2"], ["1", "2", "3"]]
+    assert [order.last_event.info for order in orders] == [{"of": {"count": n}} for n in (1, 2, 3)]
+    (position,) = database.load_positions().values()
+    assert [fill.info for fill in position.events] == [{"of": {"count": n}} for n in (1, 2, 3)]
+
+
+def test_an_order_that_can_not_be_stored_is_refused_where_it_is_added(ours: Backing) -> None:
+    """Otherwise only its first event would be missing, and with it the whole order after a restart."""
+    desk, database = desk_on(ours)
+    order = desk.orders.market(
+        EURUSD.id,
+        OrderSide.BUY,
+        EURUSD.make_qty(1_000),
+        exec_algorithm_id=ExecAlgorithmId("TWAP"),
+        exec_algorithm_params={"size": 2**70},
+    )
+    with pytest.raises(Refused, match="exec_algorithm_params"):
+        desk.add(order)
+    assert database.load_orders() == {}
