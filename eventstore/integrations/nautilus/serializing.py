@@ -8,13 +8,10 @@ import msgpack
 from nautilus_trader.model.position import Position
 
 from eventstore.codec import MsgPackSerializer
-from eventstore.errors import EventStoreError
 from eventstore.integrations.nautilus.conversion import basis_of, to_nautilus, to_record
-from eventstore.integrations.nautilus.conversion.decoding import read_event
+from eventstore.integrations.nautilus.conversion.decoding import FAULTS, read_event
 from eventstore.integrations.nautilus.conversion.encoding import row_writers
 from eventstore.model.record import Record
-
-_FAULTS = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError, EventStoreError)
 
 
 class NautilusSerializer(MsgPackSerializer):
@@ -29,7 +26,7 @@ class NautilusSerializer(MsgPackSerializer):
         if row is not None:
             try:
                 data: bytes = msgpack.packb(row(record))
-            except _FAULTS:
+            except FAULTS:
                 pass  # The record says what is wrong.
             else:
                 return data
@@ -53,5 +50,5 @@ class EventReader(MsgPackSerializer):
         """
         try:
             return read_event(data)
-        except _FAULTS:
+        except FAULTS:
             return to_nautilus(super().deserialize(data))

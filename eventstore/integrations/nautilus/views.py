@@ -11,14 +11,14 @@ from eventstore.aggregates import events_from, record_from
 from eventstore.codec import Serializer
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.integrations.nautilus.amendments import UPDATES_QUOTE
-from eventstore.integrations.nautilus.conversion.decoding import quote_said
+from eventstore.integrations.nautilus.conversion.decoding import FAULTS, quote_said, read_event
 from eventstore.integrations.nautilus.folding import account_from_events, order_from_events, position_from_fills
 from eventstore.integrations.nautilus.serializing import EventReader
 from eventstore.model.identifiers import InstrumentId
 from eventstore.model.instrument import Instrument
 from eventstore.model.order_amendments import Amendment
 from eventstore.model.positions import PositionBasis
-from eventstore.projections import AMENDED, BASIS
+from eventstore.projections import AMENDED, BASIS, POSITION
 from eventstore.states import unpack_amended
 
 Fields = Mapping[bytes, bytes]
@@ -26,6 +26,7 @@ Fields = Mapping[bytes, bytes]
 _AMENDED = AMENDED.encode()
 _EVENTS = EventReader()
 _BASIS = BASIS.encode()
+_NAMED = (_AMENDED, _BASIS, POSITION.encode())
 
 
 class OrderFound(NamedTuple):
@@ -42,10 +43,22 @@ class AccountFound(NamedTuple):
     versions: dict[str, int]
 
 
+def _events(key: str, fields: Fields, kind: Any) -> tuple[list[Any], int]:
+    """Return the events of the hash `key` by version, all of them of `kind`, and the version behind the last."""
+    count = len(fields) - sum([name in fields for name in _NAMED])
+    try:
+        events = [read_event(fields[b"%d" % version]) for version in range(count)]
+    except FAULTS:
+        events = []
+    if not events or not all([isinstance(event, kind) for event in events]):  # noqa: C419 # a list is faster
+        return events_from(key, fields, kind, _EVENTS, gapless=True)  # which says what is wrong
+    return events, count
+
+
 def order_from(key: str, fields: Fields, serializer: Serializer) -> tuple[OrderFound, int]:
     """Return the order that the hash `key` holds, and the version of its next event. Raises `DamagedRecord`."""
     try:
-        events, version = events_from(key, fields, OrderEvent, _EVENTS, gapless=True)
+        events, version = _events(key, fields, OrderEvent)
         amended = fields.get(_AMENDED)
         amendments: Sequence[Amendment] = () if amended is None else unpack_amended(amended)
         # Which position it was indexed with is not looked at: NautilusTrader sets that on an order when it is filled.
@@ -71,10 +84,15 @@ def positions_with(
 ) -> Callable[[str, Fields, Serializer], tuple[Any, int]]:
     """Return what gives the position that a hash holds, and the version of its next fill. It raises `DamagedRecord`."""
 
+    bases: dict[bytes | None, PositionBasis] = {}  # most positions in an instrument have the same
+
     def position_from(key: str, fields: Fields, serializer: Serializer) -> tuple[Any, int]:
-        basis = record_from(key, BASIS, fields.get(_BASIS), PositionBasis, serializer)
+        stored = fields.get(_BASIS)
+        basis = bases.get(stored)
+        if basis is None:
+            basis = bases[stored] = record_from(key, BASIS, stored, PositionBasis, serializer)
         try:
-            fills, version = events_from(key, fields, OrderFilled, _EVENTS, gapless=True)
+            fills, version = _events(key, fields, OrderFilled)
             return position_from_fills(instruments.get(basis.instrument_id), basis, fills), version
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise DamagedRecord(key, "", f"the fills make no position of NautilusTrader's: {error}") from error

@@ -12,11 +12,13 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Any, NoReturn
 
+import msgpack
 from nautilus_trader.core import uuid as nautilus_uuid
 from nautilus_trader.model import events as nautilus_events
 from nautilus_trader.model import objects
 
-from eventstore.codec import field_readers, is_timestamp, read_timestamp, unpack
+from eventstore.codec import check_plain, field_readers, is_timestamp, read_timestamp, unpack
+from eventstore.errors import EventStoreError
 from eventstore.integrations.nautilus.conversion import values
 from eventstore.integrations.nautilus.conversion.events import (
     LEFT_TO_THE_FOLD,
@@ -38,7 +40,7 @@ from eventstore.model.events import (
     OrderInitialized,
     OrderUpdated,
 )
-from eventstore.model.identifiers import UUID4, AccountId, Identifier, InstrumentId
+from eventstore.model.identifiers import UUID4, AccountId, Identifier, InstrumentId, TradeId
 from eventstore.model.record import Field, Record, thaw
 from eventstore.model.values import Fixed, Money, Price, Quantity
 from eventstore.schema import TAGS, VERSIONS
@@ -47,6 +49,16 @@ Convert = Callable[[Any], Any]
 
 LATELY = 64
 """Identifiers that are remembered of a kind of which there are ever new ones: an order's events are read in a row."""
+
+
+FAULTS = (
+    *(ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError),
+    *(EventStoreError, msgpack.exceptions.UnpackException),
+)
+"""What the short ways raise, be it the bytes' fault or the event's."""
+
+_SHORT = 1024
+"""Up to so many bytes can not unfold to what matters, whatever they are."""
 
 
 class NotPlain(ValueError):
@@ -75,18 +87,35 @@ def _as_text(value: Any) -> str:
     return value if value.__class__ is str else _no(value)
 
 
-@functools.cache
-def _identifiers(kind: type[Identifier]) -> values.Remembered:
-    """NautilusTrader's identifiers of `kind` by their text, if one can be made of it here and there."""
+class _Lately(dict[str, Any]):
+    """NautilusTrader's identifiers of a kind of which there are ever new ones, by their text."""
+
+    __slots__ = ("_explain", "_make")
+
+    def __init__(self, kind: type[Identifier]) -> None:
+        super().__init__()
+        self._make = values.nautilus_kind(kind)
+        self._explain = _any_identifier(kind)
+
+    def __missing__(self, text: str) -> Any:
+        # No pattern matches what is no text.
+        made = self._make(text) if is_plain(text) else self._explain(text)
+        if len(self) >= LATELY:
+            self.clear()
+        self[text] = made
+        return made
+
+
+def _any_identifier(kind: type[Identifier]) -> Convert:
+    """Return what makes NautilusTrader's identifier of any text of which one can be made here and there."""
     theirs = nautilus_identifiers(kind)
-    if kind not in FRESH:
-        return values.Remembered(lambda text: theirs[kind(_as_text(text))])
-    make = values.nautilus_kind(kind)
+    return lambda text: theirs[kind(_as_text(text))]
 
-    def made(text: str) -> Any:
-        return make(text) if is_plain(text) else theirs[kind(text)]  # no pattern matches what is no text
 
-    return values.Remembered(made, LATELY)
+@functools.cache
+def _identifiers(kind: type[Identifier]) -> dict[str, Any]:
+    """NautilusTrader's identifiers of `kind` by their text."""
+    return _Lately(kind) if kind in FRESH else values.Remembered(_any_identifier(kind))
 
 
 _UUID = nautilus_uuid.UUID4
@@ -108,7 +137,11 @@ def _time(value: Any) -> int:
 
 
 def _info(value: Any) -> dict[str, Any]:
-    return thaw(_read_info(value)) if value.__class__ is dict else _no(value)  # type: ignore[no-any-return]
+    if value.__class__ is not dict:
+        raise NotPlain
+    check_plain("info", value)
+    read: dict[str, Any] = thaw(_read_info(value))
+    return read
 
 
 def _fixed(kind: type[Fixed], convert: Convert) -> values.Remembered:
@@ -192,6 +225,9 @@ def _made(spec: Field, source: str, made: Expression) -> str:
         found = f"{made.name(_FIXED[kind])}[{source}]"
     elif kind is UUID4:
         found = f"{made.name(_uuid)}({source})"
+    elif kind is TradeId:  # which no other event has
+        explain = made.name(_any_identifier(kind))
+        found = f"{made.name(values.nautilus_kind(kind))}({source}) if plain({source}) else {explain}({source})"
     elif issubclass(kind, Identifier):
         found = f"{made.name(_identifiers(kind))}[{source}]"
     else:
@@ -207,7 +243,7 @@ _MAKERS: dict[Any, Convert] = {Money: _money, Currency: _currency}
 
 
 def _reader_of(kind: type[OrderEvent], theirs: Any) -> Convert:
-    made = Expression(no=_no, make=theirs)
+    made = Expression(no=_no, make=theirs, plain=is_plain)
     names = [f"f{place}" for place in range(len(kind._fields))]
     arguments, checks = [], [f"t.__class__ is v.__class__ is int and v == {VERSIONS[TAGS[kind]]}"]
     for source, spec in zip(names, kind._specs, strict=True):
@@ -319,9 +355,10 @@ _READERS[TAGS[AccountState]] = _state_reader()
 def read_event(data: bytes) -> Any:
     """Return the event of NautilusTrader's that `data` is.
 
-    Raises whatever comes up if it is not plainly one.
+    Raises one of `FAULTS` if it is not plainly one.
     """
-    row = unpack(data)
+    # Extensions of MessagePack are refused where they stand: no field takes them, and `_info` looks for them.
+    row = msgpack.unpackb(data) if len(data) <= _SHORT else unpack(data)
     return _READERS[row[0]](row)
 
 
