@@ -25,6 +25,7 @@ from eventstore.model.currency import Currency
 from eventstore.model.identifiers import (
     LENGTH_MAX,
     AccountId,
+    ClientId,
     ClientOrderId,
     Identifier,
     InstrumentId,
@@ -148,6 +149,11 @@ class NautilusStore(Catalog):
         client_id: str | None,
     ) -> None:
         order_id, emulated = life.order_id, order.emulation_trigger != _NO_TRIGGER
+        # They go into indexes, which no event is encoded for.
+        if position_id is not None:
+            _check_key(PositionId, position_id)
+        if client_id is not None:
+            _check_key(ClientId, client_id)
         captured = _captured("add_order", order_id, events)
         arguments = (order_id, life.version, order.status, emulated, captured, position_id, client_id, amended)
         self._accept("add_order", order_id, self._encode_add_order, arguments)

@@ -13,7 +13,7 @@ import msgspec
 from nautilus_trader.cache.cache import Cache
 from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.model.enums import OrderSide
-from nautilus_trader.model.identifiers import ExecAlgorithmId, PositionId
+from nautilus_trader.model.identifiers import ClientId, ExecAlgorithmId, PositionId
 from nautilus_trader.model.orders import Order
 from nautilus_trader.serialization.serializer import MsgSpecSerializer
 
@@ -21,6 +21,7 @@ from eventstore.config import CacheDatabaseConfig
 from eventstore.errors import BacklogFull, Refused, WriterFailed
 from eventstore.integrations.nautilus import CacheDatabaseAdapter
 from eventstore.integrations.nautilus.inside import set_inside
+from eventstore.model.errors import InvalidIdentifier
 from tests.support.nautilus.backings import TRADER, Backing, redis_config
 from tests.support.nautilus.contents import order_contents
 from tests.support.nautilus.desk import Desk, desk_on
@@ -199,3 +200,17 @@ def test_an_order_that_can_not_be_stored_is_refused_where_it_is_added(ours: Back
     with pytest.raises(Refused, match="exec_algorithm_params"):
         desk.add(order)
     assert database.load_orders() == {}
+
+
+@pytest.mark.parametrize(
+    "options", [{"client_id": ClientId("C-{1}")}, {"position_id": PositionId("P-{1}")}], ids=["client", "position"]
+)
+def test_an_id_that_no_index_can_hold_is_refused_with_its_order(ours: Backing, options: dict[str, Any]) -> None:
+    """What stands in an index and can not be read keeps a node from starting."""
+    desk, database = desk_on(ours)
+    order = desk.orders.market(EURUSD.id, OrderSide.BUY, EURUSD.make_qty(1_000))
+    with pytest.raises(InvalidIdentifier):
+        database.add_order(order, **options)
+    assert database.load_orders() == {}
+    assert database.load_index_order_client() == {}
+    assert database.load_index_order_position() == {}
