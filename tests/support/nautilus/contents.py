@@ -14,9 +14,7 @@ from nautilus_trader.model.position import Position
 
 from tests.support.nautilus.backings import loaded
 
-_CONFIGURED = {
-    "default_leverage",  # Of an account: its venue's configuration, told to the account by the node.
-}
+_CONFIGURED = {"default_leverage", "calculate_account_state"}  # Of an account: told by its venue in each process.
 _EVENTS = {"events", "init_event", "last_event"}  # Compared by what they say: the order of options is nothing.
 
 
