@@ -83,7 +83,6 @@ def positions_with(
     instruments: Mapping[InstrumentId, Instrument],
 ) -> Callable[[str, Fields, Serializer], tuple[Any, int]]:
     """Return what gives the position that a hash holds, and the version of its next fill. It raises `DamagedRecord`."""
-
     bases: dict[bytes | None, PositionBasis] = {}  # most positions in an instrument have the same
 
     def position_from(key: str, fields: Fields, serializer: Serializer) -> tuple[Any, int]:

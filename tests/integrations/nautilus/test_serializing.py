@@ -17,7 +17,7 @@ from nautilus_trader.model import objects
 
 from eventstore.codec import MsgPackSerializer
 from eventstore.errors import CodecError
-from eventstore.integrations.nautilus.conversion import capture, decoding, to_nautilus, to_record, values
+from eventstore.integrations.nautilus.conversion import capture, decoding, stored, to_nautilus, to_record, values
 from eventstore.integrations.nautilus.conversion.encoding import row_writers
 from eventstore.integrations.nautilus.serializing import EventReader, NautilusSerializer
 from eventstore.model.currency import Currency
@@ -255,7 +255,7 @@ def test_numbers_of_text_are_the_same_both_ways() -> None:
 
 
 def test_what_is_remembered_of_fresh_identifiers_is_bounded() -> None:
-    found = decoding._identifiers(PositionId)
-    for number in range(3 * decoding.LATELY):
+    found = stored.identifiers_by_text(PositionId)
+    for number in range(3 * stored.LATELY):
         assert found[f"P-{number}"] == nautilus_ids.PositionId(f"P-{number}")
-        assert len(found) <= decoding.LATELY
+        assert len(found) <= stored.LATELY

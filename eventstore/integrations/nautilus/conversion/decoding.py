@@ -6,20 +6,18 @@ it does what is of an earlier schema version) or says what is wrong with it.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import Any
 
 import msgpack
-from nautilus_trader.core import uuid as nautilus_uuid
 from nautilus_trader.model import events as nautilus_events
 from nautilus_trader.model import objects
 
-from eventstore.codec import check_plain, field_readers, is_timestamp, read_timestamp, unpack
+from eventstore.codec import is_timestamp, unpack
 from eventstore.errors import EventStoreError
-from eventstore.integrations.nautilus.conversion import values
+from eventstore.integrations.nautilus.conversion import stored, values
 from eventstore.integrations.nautilus.conversion.events import (
     LEFT_TO_THE_FOLD,
     MADE_HERE,
@@ -27,29 +25,24 @@ from eventstore.integrations.nautilus.conversion.events import (
     ORDER_EVENT_KINDS,
     attribute_of,
     default_of,
-    nautilus_identifiers,
 )
-from eventstore.integrations.nautilus.conversion.expressions import FRESH, Expression, is_plain
+from eventstore.integrations.nautilus.conversion.expressions import Expression, is_plain
+from eventstore.integrations.nautilus.conversion.stored import NotPlain, refuse
 from eventstore.model.currency import Currency
 from eventstore.model.enums import AccountType
 from eventstore.model.events import (
     ORDER_OPTIONS,
-    AccountBalance,
     AccountState,
     OrderEvent,
     OrderInitialized,
     OrderUpdated,
 )
 from eventstore.model.identifiers import UUID4, AccountId, Identifier, InstrumentId, TradeId
-from eventstore.model.record import Field, Record, thaw
-from eventstore.model.values import Fixed, Money, Price, Quantity
+from eventstore.model.record import Field
+from eventstore.model.values import Money
 from eventstore.schema import TAGS, VERSIONS
 
 Convert = Callable[[Any], Any]
-
-LATELY = 64
-"""Identifiers that are remembered of a kind of which there are ever new ones: an order's events are read in a row."""
-
 
 FAULTS = (
     *(ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError),
@@ -59,140 +52,6 @@ FAULTS = (
 
 _SHORT = 1024
 """Up to so many bytes can not unfold to what matters, whatever they are."""
-
-
-class NotPlain(ValueError):
-    """Bytes that have to be read through the record."""
-
-
-def _no(value: Any) -> NoReturn:
-    raise NotPlain
-
-
-# -- Values ----------------------------------------------------------------------------------------------------
-
-
-def _stored_reader(kind: type[Record], name: str) -> Convert:
-    """Return what makes that field of a record of `kind` of what is stored."""
-    return field_readers(kind).conversions[kind._fields.index(name)] or _no
-
-
-_read_info = _stored_reader(AccountState, "info")
-_read_currency = _stored_reader(AccountState, "base_currency")
-_read_money = _stored_reader(AccountBalance, "total")
-_read_offset = _stored_reader(OrderInitialized, "limit_offset")
-
-
-def _as_text(value: Any) -> str:
-    return value if value.__class__ is str else _no(value)
-
-
-class _Lately(dict[str, Any]):
-    """NautilusTrader's identifiers of a kind of which there are ever new ones, by their text."""
-
-    __slots__ = ("_explain", "_make")
-
-    def __init__(self, kind: type[Identifier]) -> None:
-        super().__init__()
-        self._make = values.nautilus_kind(kind)
-        self._explain = _any_identifier(kind)
-
-    def __missing__(self, text: str) -> Any:
-        # No pattern matches what is no text.
-        made = self._make(text) if is_plain(text) else self._explain(text)
-        if len(self) >= LATELY:
-            self.clear()
-        self[text] = made
-        return made
-
-
-def _any_identifier(kind: type[Identifier]) -> Convert:
-    """Return what makes NautilusTrader's identifier of any text of which one can be made here and there."""
-    theirs = nautilus_identifiers(kind)
-    return lambda text: theirs[kind(_as_text(text))]
-
-
-@functools.cache
-def _identifiers(kind: type[Identifier]) -> dict[str, Any]:
-    """NautilusTrader's identifiers of `kind` by their text."""
-    return _Lately(kind) if kind in FRESH else values.Remembered(_any_identifier(kind))
-
-
-_UUID = nautilus_uuid.UUID4
-_new_uuid: Any = _UUID.__new__
-
-
-def _uuid(data: bytes) -> Any:
-    digits = data.hex()
-    # NautilusTrader ends the process over any other version.
-    if len(digits) != 32 or digits[12] != "4" or digits[16] not in "89ab":
-        raise NotPlain
-    made = _new_uuid(_UUID)
-    made.__setstate__(digits)  # a tenth of the time of `from_str`, which parses it twice
-    return made
-
-
-def _time(value: Any) -> int:
-    return read_timestamp(value) if value.__class__ is str or value.__class__ is int else _no(value)
-
-
-def _info(value: Any) -> dict[str, Any]:
-    if value.__class__ is not dict:
-        raise NotPlain
-    check_plain("info", value)
-    read: dict[str, Any] = thaw(_read_info(value))
-    return read
-
-
-def _fixed(kind: type[Fixed], convert: Convert) -> values.Remembered:
-    from_raw = getattr(objects, kind.__name__).from_raw
-    most = values.raw_bound(f"{kind.__name__.upper()}_MAX")
-
-    def make(text: str) -> Any:
-        plain = values.raw_from_text(text, most)  # no pattern matches what is no text
-        return convert(kind(text)) if plain is None else from_raw(*plain)
-
-    return values.Remembered(make)
-
-
-def _fixed_texts(kind: Any) -> values.Remembered:
-    return values.Remembered(lambda text: str(kind(_as_text(text))))
-
-
-_FIXED = {Price: _fixed(Price, values.price_to_nautilus), Quantity: _fixed(Quantity, values.quantity_to_nautilus)}
-
-
-def _currency(code: Any) -> Any:
-    # Not remembered: which currencies are known here, and how, may change.
-    return values.currency_to_nautilus(Currency.find(code) or _read_currency(_as_text(code)))
-
-
-_money_from_raw = objects.Money.from_raw
-_amounts: dict[str, tuple[Currency, Currency | None, Any]] = {}
-"""Money by its text, with its currency, and what was known of that when it was read."""
-
-
-def _amount(text: str) -> tuple[Currency, Currency | None, Any]:
-    found = _amounts.get(text)
-    if found is None or found[1] is not Currency.find(found[0].code):
-        if len(_amounts) >= values.REMEMBERED_MAX:
-            _amounts.clear()
-        found = _amounts[text] = _new_amount(_as_text(text))
-    return found
-
-
-def _new_amount(text: str) -> tuple[Currency, Currency | None, Any]:
-    number, _, code = text.partition(" ")
-    known = Currency.find(code)
-    plain = values.raw_from_text(number, values.MONEY_MOST)
-    if known is not None and plain is not None and plain[1] == known.precision:
-        return known, known, _money_from_raw(plain[0], values.known_to_nautilus[code, plain[1]])
-    money = _read_money(text)
-    return money[1], known, values.money_to_nautilus(money)
-
-
-def _money(text: str) -> Any:
-    return _amount(text)[2]
 
 
 # -- Order events ----------------------------------------------------------------------------------------------
@@ -206,7 +65,7 @@ def _made(spec: Field, source: str, made: Expression) -> str:
         if not is_timestamp(spec):
             raise TypeError(f"{spec.name}: numbers of order events are times")
         is_text = f"{source}.__class__ is str and len({source}) < 20 and {source}.isdigit() and {source}.isascii()"
-        return f"int({source}) if {is_text} else {made.name(_time)}({source})"
+        return f"int({source}) if {is_text} else {made.name(stored.time)}({source})"
     if kind is bool:
         return f"{source} if {source}.__class__ is bool{_none_too(spec, source)} else {no}"
     if issubclass(kind, IntEnum):
@@ -215,21 +74,21 @@ def _made(spec: Field, source: str, made: Expression) -> str:
     if spec.is_text:
         return f"{source} if {source}.__class__ is str{_none_too(spec, source)} else {no}"
     if spec.element is str:
-        found = f"[*map({made.name(_as_text)}, {source})] if {source}.__class__ is list else {no}"
+        found = f"[*map({made.name(stored.as_text)}, {source})] if {source}.__class__ is list else {no}"
     elif spec.element is not None:
-        each = made.name(_identifiers(spec.element).__getitem__)
+        each = made.name(stored.identifiers_by_text(spec.element).__getitem__)
         found = f"[*map({each}, {source})] if {source}.__class__ is list else {no}"
     elif spec.is_info:
-        found = f"{{}} if {source}.__class__ is dict and not {source} else {made.name(_info)}({source})"
-    elif kind in _FIXED:
-        found = f"{made.name(_FIXED[kind])}[{source}]"
+        found = f"{{}} if {source}.__class__ is dict and not {source} else {made.name(stored.info)}({source})"
+    elif kind in stored.FIXED:
+        found = f"{made.name(stored.FIXED[kind])}[{source}]"
     elif kind is UUID4:
-        found = f"{made.name(_uuid)}({source})"
+        found = f"{made.name(stored.uuid)}({source})"
     elif kind is TradeId:  # which no other event has
-        explain = made.name(_any_identifier(kind))
+        explain = made.name(stored.any_identifier(kind))
         found = f"{made.name(values.nautilus_kind(kind))}({source}) if plain({source}) else {explain}({source})"
     elif issubclass(kind, Identifier):
-        found = f"{made.name(_identifiers(kind))}[{source}]"
+        found = f"{made.name(stored.identifiers_by_text(kind))}[{source}]"
     else:
         found = f"{made.name(_MAKERS[kind])}({source})"
     return f"None if {source} is None else {found}" if spec.optional else found
@@ -239,11 +98,11 @@ def _none_too(spec: Field, source: str) -> str:
     return f" or {source} is None" if spec.optional else ""
 
 
-_MAKERS: dict[Any, Convert] = {Money: _money, Currency: _currency}
+_MAKERS: dict[Any, Convert] = {Money: stored.money, Currency: stored.currency}
 
 
 def _reader_of(kind: type[OrderEvent], theirs: Any) -> Convert:
-    made = Expression(no=_no, make=theirs, plain=is_plain)
+    made = Expression(no=refuse, make=theirs, plain=is_plain)
     names = [f"f{place}" for place in range(len(kind._fields))]
     arguments, checks = [], [f"t.__class__ is v.__class__ is int and v == {VERSIONS[TAGS[kind]]}"]
     for source, spec in zip(names, kind._specs, strict=True):
@@ -271,7 +130,7 @@ def _reader_of(kind: type[OrderEvent], theirs: Any) -> Convert:
 
 def _options_reader(order_type: Any, kind: type[OrderInitialized]) -> Callable[..., dict[str, Any]]:
     """Return what makes the options of an order of that type of its conditional fields, all of which it takes."""
-    made = Expression(no=_no)
+    made = Expression(no=refuse)
     specs = {spec.name: spec for spec in kind._specs if spec.name in OPTIONS}
     has = ORDER_OPTIONS[order_type]
     nothing = " and ".join(
@@ -290,32 +149,28 @@ def _option(spec: Field, source: str, made: Expression) -> str:
         names = made.name({int(member): member.name for member in kind})
         return f"{names}[{source}] if {source}.__class__ is int else no({source})"
     if kind is Decimal:
-        return f"{made.name(_offset)}({source})"
+        return f"{made.name(stored.offset_text)}({source})"
     if kind is int:
         return _made(spec, source, made)
-    return f"None if {source} is None else {made.name(_fixed_texts(kind))}[{source}]"
-
-
-def _offset(text: Any) -> str:
-    return str(_read_offset(_as_text(text)))
+    return f"None if {source} is None else {made.name(stored.fixed_texts(kind))}[{source}]"
 
 
 # -- Accounts --------------------------------------------------------------------------------------------------
 
 
 def _state_reader() -> Convert:
-    accounts, instruments = _identifiers(AccountId), _identifiers(InstrumentId)
+    accounts, instruments = stored.identifiers_by_text(AccountId), stored.identifiers_by_text(InstrumentId)
     types, version = frozenset(map(int, AccountType)), VERSIONS[TAGS[AccountState]]
     make, balance_of, margin_of = nautilus_events.AccountState, objects.AccountBalance, objects.MarginBalance
 
     def balance(row: Any) -> Any:
-        total, locked, free = map(_amount, row if row.__class__ is list else _no(row))
+        total, locked, free = map(stored.amount, row if row.__class__ is list else refuse(row))
         # One that is known with fewer decimals than where it was written has those of the amount.
-        return balance_of(total[2], locked[2], free[2]) if total[0] == locked[0] == free[0] else _no(row)
+        return balance_of(total[2], locked[2], free[2]) if total[0] == locked[0] == free[0] else refuse(row)
 
     def margin(row: Any) -> Any:
-        initial, maintenance, of = row if row.__class__ is list else _no(row)
-        initial, maintenance = _amount(initial), _amount(maintenance)
+        initial, maintenance, of = row if row.__class__ is list else refuse(row)
+        initial, maintenance = stored.amount(initial), stored.amount(maintenance)
         if initial[0] != maintenance[0]:
             raise NotPlain
         return margin_of(initial[2], maintenance[2], None if of is None else instruments[of])
@@ -333,14 +188,14 @@ def _state_reader() -> Convert:
         return make(
             account_id=accounts[account_id],
             account_type=account_type,
-            base_currency=None if base is None else _currency(base),
+            base_currency=None if base is None else stored.currency(base),
             reported=reported,
             balances=[*map(balance, balances)],
             margins=[*map(margin, margins)],
-            info=_info(info),
-            event_id=_uuid(event_id),
-            ts_event=_time(ts_event),
-            ts_init=_time(ts_init),
+            info=stored.info(info),
+            event_id=stored.uuid(event_id),
+            ts_event=stored.time(ts_event),
+            ts_init=stored.time(ts_init),
         )
 
     return read
@@ -357,7 +212,7 @@ def read_event(data: bytes) -> Any:
 
     Raises one of `FAULTS` if it is not plainly one.
     """
-    # Extensions of MessagePack are refused where they stand: no field takes them, and `_info` looks for them.
+    # Extensions of MessagePack are refused where they stand: no field takes them, and `info` looks for them.
     row = msgpack.unpackb(data) if len(data) <= _SHORT else unpack(data)
     return _READERS[row[0]](row)
 

@@ -39,7 +39,6 @@ from eventstore.model.record import EMPTY_INFO, Info, freeze
 from eventstore.model.values import EXACT, Fixed, Money, Price, Quantity, parse_decimal
 
 E = TypeVar("E", bound=IntEnum)
-F = TypeVar("F", bound=Fixed)
 
 Convert = Callable[[Any], Any]
 
@@ -222,17 +221,6 @@ def fixed_from_nautilus(kind: type[Fixed]) -> Convert:
 
 price_from_nautilus = fixed_from_nautilus(Price)
 quantity_from_nautilus = fixed_from_nautilus(Quantity)
-
-
-def fixed_from_text(kind: type[F]) -> Callable[[str], F]:
-    """Return what makes our prices or quantities of text, as it stands in the options of an order."""
-    unchecked = kind.unchecked
-
-    def make(text: str) -> F:
-        # Plain digits need no second look; the constructor explains whatever else it is.
-        return unchecked(text) if _PLAIN_NUMBER.fullmatch(text) else kind(text)
-
-    return Remembered(make).__getitem__
 
 
 def fixed_to_nautilus(kind: type[Fixed]) -> Convert:
