@@ -28,7 +28,6 @@ from eventstore import model as m
 from eventstore.config import CacheDatabaseConfig
 from eventstore.errors import Closed, EventStoreError
 from eventstore.health import Health
-from eventstore.integrations.nautilus.conversion import to_nautilus
 from eventstore.integrations.nautilus.settings import store_config, store_id
 from eventstore.integrations.nautilus.store import NautilusStore
 
@@ -130,7 +129,7 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
         """Return currencies, instruments, synthetics, accounts, orders and positions, under those names."""
         found = self.store.load_everything()
         for name in ("currencies", "instruments", "synthetics"):
-            found[name] = _by_id(found[name])
+            found[name] = self._by_id(found[name])
         return found
 
     def load(self) -> dict[str, bytes]:
@@ -139,15 +138,15 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def load_currencies(self) -> dict[str, Currency]:
         """Return all currencies by code."""
-        return _by_id(self.store.load_currencies())
+        return self._by_id(self.store.load_currencies())
 
     def load_instruments(self) -> dict[InstrumentId, Any]:
         """Return all instruments."""
-        return _by_id(self.store.load_instruments())
+        return self._by_id(self.store.load_instruments())
 
     def load_synthetics(self) -> dict[InstrumentId, Any]:
         """Return all synthetic instruments."""
-        return _by_id(self.store.load_synthetics())
+        return self._by_id(self.store.load_synthetics())
 
     def load_accounts(self) -> dict[AccountId, Any]:
         """Return all accounts."""
@@ -183,17 +182,17 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def load_currency(self, code: str) -> Currency | None:
         """Return a currency, or None."""
-        return _or_none(self.store.load_currency(code))
+        return self.store.as_nautilus(self.store.load_currency(code))
 
     def load_instrument(self, instrument_id: InstrumentId) -> Any:
         """Return an instrument, or None."""
         _check("load_instrument", "instrument_id", instrument_id, InstrumentId)
-        return _or_none(self.store.load_instrument(m.InstrumentId(instrument_id.value)))
+        return self.store.as_nautilus(self.store.load_instrument(m.InstrumentId(instrument_id.value)))
 
     def load_synthetic(self, instrument_id: InstrumentId) -> Any:
         """Return a synthetic instrument, or None. Raises `ValueError` for an id that is not a synthetic one's."""
         _check("load_synthetic", "instrument_id", instrument_id, InstrumentId)
-        return _or_none(self.store.load_synthetic(m.InstrumentId(instrument_id.value)))
+        return self.store.as_nautilus(self.store.load_synthetic(m.InstrumentId(instrument_id.value)))
 
     def load_account(self, account_id: AccountId) -> Any:
         """Return an account, or None."""
@@ -233,6 +232,10 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
     def load_heartbeat(self) -> datetime | None:
         """Return the time of the last heartbeat, in UTC and to the microsecond, or None."""
         return self.store.load_heartbeat()
+
+    def _by_id(self, records: Mapping[Any, Any]) -> dict[Any, Any]:
+        values = [self.store.as_nautilus(record) for record in records.values()]
+        return {value.code if isinstance(value, Currency) else value.id: value for value in values if value is not None}
 
     # -- Writes ------------------------------------------------------------------------------------------------
 
@@ -342,18 +345,6 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
         """Delete the saved state of a strategy."""
         _check("delete_strategy", "strategy_id", strategy_id, StrategyId)
         self.store.delete_strategy(m.StrategyId(strategy_id.value))
-
-
-def _by_id(records: Mapping[Any, Any]) -> dict[Any, Any]:
-    found = {}
-    for record in records.values():
-        value = to_nautilus(record)
-        found[value.code if isinstance(value, Currency) else value.id] = value
-    return found
-
-
-def _or_none(record: Any) -> Any:
-    return None if record is None else to_nautilus(record)
 
 
 def _check(operation: str, name: str, value: object, kind: type) -> None:

@@ -12,10 +12,10 @@ from nautilus_trader.model.events import OrderFilled, OrderInitialized
 from eventstore import commands as c
 from eventstore.catalog import Catalog
 from eventstore.config import CacheDatabaseConfig
-from eventstore.errors import Refused
+from eventstore.errors import DamagedRecord, Refused
 from eventstore.health import Health
 from eventstore.integrations.nautilus.amendments import Watch
-from eventstore.integrations.nautilus.conversion import capture, to_record
+from eventstore.integrations.nautilus.conversion import capture, to_nautilus, to_record
 from eventstore.integrations.nautilus.lives import AccountLife, OrderLife, PositionLife
 from eventstore.integrations.nautilus.serializing import NautilusSerializer
 from eventstore.integrations.nautilus.views import AccountFound, OrderFound, account_from, order_from, positions_with
@@ -34,6 +34,7 @@ from eventstore.model.identifiers import (
 )
 from eventstore.model.instrument import Instrument
 from eventstore.model.order_amendments import Amendment
+from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.registry import Life, Meanwhile
 from workers.backlog import Full, Shut
@@ -209,6 +210,8 @@ class NautilusStore(Catalog):
             # It may be another object than was added: a cache loads an order that it has once more.
             if closed or life.order is not order:
                 self._watch(life, None if closed else order)
+            if closed:  # and most stay so: what is kept of them is kept small
+                life.loaded_amendments, life.watch = watch.amendments, None
             if order.venue_order_id is not life.venue_order_id:
                 self._index_venue_order(order.venue_order_id, life)
         finally:
@@ -217,7 +220,8 @@ class NautilusStore(Catalog):
     def _index_venue_order(self, venue_order_id: Any, life: Any) -> None:
         # The order's events say it, too; the index is for whoever looks from the other side.
         known = life.venue_order_id  # NautilusTrader's ids can not be compared with None
-        if venue_order_id is not None and (known is None or venue_order_id != known):
+        is_new = venue_order_id is not None and (known is None or venue_order_id != known)
+        if is_new and venue_order_id.value.isprintable():  # as the event says it, it could not be stored either
             order_id = life.order_id
             arguments = (order_id, venue_order_id.value)
             try:
@@ -319,6 +323,7 @@ class NautilusStore(Catalog):
             try:
                 self._put((operation, position_id, time_ns(), self._encode_position, arguments))
             except (Full, Shut) as error:
+                life.count = -1  # so that the next call looks at all of them
                 self._persister.refuse(error, operation, position_id)
         life.took(position, fills)
 
@@ -393,6 +398,31 @@ class NautilusStore(Catalog):
             raise Refused(f"{operation} {key}: it is one of {trader_id.value}, this is {self._node_id}'s database")
 
     # -- Loads -------------------------------------------------------------------------------------------------
+
+    def as_nautilus(self, record: Record | None) -> Any:
+        """Return a currency or instrument as NautilusTrader's, and None for None.
+
+        Raises
+        ------
+        DamagedRecord
+            If the installed release has none like it. If loads are not strict, it is noted instead, and None returned.
+        """
+        if record is None:
+            return None
+        try:
+            return to_nautilus(record)
+        except (TypeError, ValueError) as error:
+            keys = self._keys
+            if isinstance(record, Currency):
+                key, field = keys.currencies, record.code
+            else:
+                is_synthetic = isinstance(record, SyntheticInstrument)
+                key, field = keys.synthetics if is_synthetic else keys.instruments, str(record.id)  # type: ignore[attr-defined]
+            damage = DamagedRecord(key, field, str(error))
+            if self.config.strict_loads:
+                raise damage from error
+            self._note_damage(damage)
+            return None
 
     def load_one_order(self, order_id: str) -> Any:
         """Return an order, or None."""
@@ -531,8 +561,8 @@ def _accounts(found: dict[Any, AccountFound]) -> dict[Any, Any]:
 
 def _order_life(found: OrderFound, version: int) -> OrderLife:
     order = found.order
+    # Whether its venue order id was indexed is not known: a crash may have come between the two entries.
     life = OrderLife(order.client_order_id, version, order.events, None)
-    life.venue_order_id = order.venue_order_id
     life.loaded_amendments = found.amendments
     if not order.is_closed:
         life.order, life.watch = order, Watch(order, found.amendments)
