@@ -21,6 +21,7 @@ from eventstore.config import CacheDatabaseConfig
 from eventstore.errors import BacklogFull, Refused, WriterFailed
 from eventstore.integrations.nautilus import CacheDatabaseAdapter
 from eventstore.integrations.nautilus.inside import set_inside
+from eventstore.integrations.nautilus.lives import CHECKED_FILLS
 from eventstore.model.errors import InvalidIdentifier
 from tests.support.nautilus.backings import TRADER, Backing, redis_config
 from tests.support.nautilus.contents import order_contents
@@ -214,3 +215,25 @@ def test_an_id_that_no_index_can_hold_is_refused_with_its_order(ours: Backing, o
     assert database.load_orders() == {}
     assert database.load_index_order_client() == {}
     assert database.load_index_order_position() == {}
+
+
+def test_fills_that_were_refused_are_written_with_the_next_ones(ours: Backing) -> None:
+    """Also where the position has as many fills as if they had been written, because another one was purged."""
+    desk, database = desk_on(ours)
+    orders = [desk.trade(EURUSD, OrderSide.BUY, 100, "1.1") for _ in range(CHECKED_FILLS + 4)]
+    position = desk.only_position()
+    put = database.store._put
+
+    def full(item: Any) -> None:
+        if item[0] == "update_position":
+            raise Full
+        put(item)
+
+    database.store._put = full
+    with pytest.raises(BacklogFull):
+        desk.trade(EURUSD, OrderSide.BUY, 111, "1.1")
+    database.store._put = put
+    position.purge_events_for_order(orders[0].client_order_id)
+    desk.trade(EURUSD, OrderSide.BUY, 122, "1.1")
+    sizes = [fill.last_qty for fill in database.load_position(position.id).events]
+    assert sizes == [*(order.quantity for order in orders), EURUSD.make_qty(111), EURUSD.make_qty(122)]
