@@ -189,7 +189,9 @@ class Store(Ledger):
         self.beat(unix_ns("heartbeat", timestamp))
 
     def beat(self, timestamp_ns: int) -> None:
-        """Note that the node was alive at `timestamp_ns`, in UNIX nanoseconds."""
+        """Note that the node was alive at `timestamp_ns`, in UNIX nanoseconds. Raises `Refused` for a negative one."""
+        if not 0 <= timestamp_ns < 2**64:
+            raise Refused(f"heartbeat: {timestamp_ns} ns is before 1970 or beyond what 64 bits hold")
         self._accept("heartbeat", self._keys.heartbeat, c.Heartbeat, (timestamp_ns,))
 
     # -- What is closed ----------------------------------------------------------------------------------------

@@ -25,6 +25,20 @@ _find_python() {
 # The stamps are written last: whatever stopped a run before that, the next one sees that it was not done.
 _stamped() { [ "$(cat "$venv/$1" 2>/dev/null)" = "$2" ]; }
 
+# NautilusTrader has wheels for some systems only. Where there is none, its tests are skipped; whatever else goes wrong
+# ends the script, so that it is tried again.
+_install_nautilus() {
+    local said
+    # Wheels only: to compile it takes hours, and more than Python. All of them or none.
+    if ! said=$("$venv/bin/python" -m pip install -qq --no-deps --only-binary :all: -r "$root/requirements-nautilus.txt" 2>&1); then
+        if [[ $said != *"No matching distribution"* ]]; then
+            echo "$said" >&2
+            return 1
+        fi
+        echo "No NautilusTrader for this system: the tests of its integration are skipped" >&2
+    fi
+}
+
 _make_venv() {
     local pins project python
     pins="$root $(cat "$root"/requirements-{dev,nautilus}.txt | cksum)"
@@ -39,10 +53,8 @@ _make_venv() {
         rm -rf "$venv"
         "$python" -m venv "$venv"
         "$venv/bin/python" -m pip install -qq --no-deps -r "$root/requirements-dev.txt" >&2
-        # Wheels only: to compile it takes hours, and more than Python. All of them or none.
-        "$venv/bin/python" -m pip install -qq --no-deps --only-binary :all: -r "$root/requirements-nautilus.txt" >&2 ||
-            echo "No NautilusTrader for this system: the tests of its integration are skipped" >&2
-        # A package that holds real prices, for those tests. Beside the environment, since nothing of it is imported.
+        _install_nautilus
+        # A package that holds real prices, for tests. Beside the environment: of it, only that file is read.
         "$venv/bin/python" -m pip install -qq --no-deps --target "$venv/prices" backtesting==0.6.6 >&2
         echo "$pins" >"$venv/pins-stamp"
     fi

@@ -6,7 +6,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from nautilus_trader.common import Environment
 from nautilus_trader.system import kernel
@@ -23,7 +23,18 @@ _VARIABLE = "EVENTSTORE_CHECKPOINT_INTERVAL_S"
 
 _kernel: Any = kernel  # whose names are replaced
 _lock = threading.Lock()
-_replaced: tuple[Any, Any] | None = None
+
+
+class _Replaced(NamedTuple):
+    """What stood there, and what stands there instead."""
+
+    adapter: Any
+    init: Any
+    our_adapter: Any
+    our_init: Any
+
+
+_replaced: _Replaced | None = None
 
 
 class _Making(threading.local):
@@ -64,20 +75,33 @@ def install(settings: CacheDatabaseConfig | None = None, checkpoint_interval_s: 
         raise TypeError(f"install: settings: expected CacheDatabaseConfig, got {type(settings).__name__}")
     interval_s = _interval(checkpoint_interval_s)
     with _lock:
+        make = functools.partial(_make, settings)
         if _replaced is None:
-            _replaced = _kernel.CacheDatabaseAdapter, _kernel.NautilusKernel.__init__
-        _, init = _replaced
-        _kernel.CacheDatabaseAdapter = functools.partial(_make, settings)
-        _kernel.NautilusKernel.__init__ = _attached(init, interval_s)
+            theirs = _kernel.CacheDatabaseAdapter, _kernel.NautilusKernel.__init__
+        else:
+            _put_back(_replaced)
+            theirs = _replaced.adapter, _replaced.init
+        _replaced = _Replaced(*theirs, make, _attached(_kernel.NautilusKernel.__init__, interval_s))
+        _kernel.CacheDatabaseAdapter, _kernel.NautilusKernel.__init__ = make, _replaced.our_init
 
 
 def uninstall() -> None:
-    """Put back what `install` replaced. Nodes that were made meanwhile keep their store."""
+    """Put back what `install` replaced, as far as nobody has replaced it since.
+
+    Nodes that were made meanwhile keep their store.
+    """
     global _replaced
     with _lock:
         if _replaced is not None:
-            _kernel.CacheDatabaseAdapter, _kernel.NautilusKernel.__init__ = _replaced
+            _put_back(_replaced)
             _replaced = None
+
+
+def _put_back(replaced: _Replaced) -> None:
+    if _kernel.CacheDatabaseAdapter is replaced.our_adapter:
+        _kernel.CacheDatabaseAdapter = replaced.adapter
+    if _kernel.NautilusKernel.__init__ is replaced.our_init:
+        _kernel.NautilusKernel.__init__ = replaced.init
 
 
 def _interval(given: float | None) -> float:

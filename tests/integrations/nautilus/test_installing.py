@@ -76,21 +76,24 @@ def test_after_uninstall_nautilus_uses_its_own(wiped_server: RedisServer) -> Non
     assert _traders(wiped_server) == []
 
 
-def _remembering(made: list[CacheDatabaseAdapter]) -> None:
-    """Have every adapter that a kernel makes from now on in `made`, too."""
-    make = kernel.CacheDatabaseAdapter
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[CacheDatabaseAdapter]:
+    """Every adapter that is made during the test."""
+    adapters: list[CacheDatabaseAdapter] = []
+    init = CacheDatabaseAdapter.__init__
 
-    def remembering(**arguments: Any) -> CacheDatabaseAdapter:
-        made.append(make(**arguments))
-        return made[-1]
+    def remembering(self: CacheDatabaseAdapter, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        adapters.append(self)
 
-    kernel.CacheDatabaseAdapter = remembering
+    monkeypatch.setattr(CacheDatabaseAdapter, "__init__", remembering)
+    return adapters
 
 
-def test_a_node_that_can_not_be_made_gives_the_log_back(wiped_server: RedisServer) -> None:
-    made: list[CacheDatabaseAdapter] = []
+def test_a_node_that_can_not_be_made_gives_the_log_back(
+    wiped_server: RedisServer, made: list[CacheDatabaseAdapter]
+) -> None:
     install()
-    _remembering(made)
     with pytest.raises((AttributeError, TypeError)):
         BacktestEngine(config=_config(wiped_server, strategies=[object()]))
     assert [adapter.store.stats().epoch for adapter in made] == [1]
@@ -99,15 +102,34 @@ def test_a_node_that_can_not_be_made_gives_the_log_back(wiped_server: RedisServe
 
 
 def test_settings_are_those_given_or_the_environments(
-    wiped_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    wiped_server: RedisServer, made: list[CacheDatabaseAdapter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[CacheDatabaseAdapter] = []
     monkeypatch.setenv("EVENTSTORE_LINGER_MS", "7")
     for given in (CacheDatabaseConfig(linger_ms=11.0), None):
         install(given)
-        _remembering(made)
         BacktestEngine(config=_config(wiped_server)).dispose()
     assert [adapter.store.config.linger_ms for adapter in made] == [11.0, 7.0]
+
+
+def test_what_somebody_else_has_put_there_since_stays(wiped_server: RedisServer) -> None:
+    install()
+    ours = kernel.NautilusKernel.__init__
+    seen: list[object] = []
+
+    def theirs(self: Any, *args: Any, **kwargs: Any) -> None:
+        seen.append(self)
+        ours(self, *args, **kwargs)
+
+    kernel.NautilusKernel.__init__ = theirs
+    try:
+        uninstall()
+        assert kernel.NautilusKernel.__init__ is theirs
+        assert kernel.CacheDatabaseAdapter is ORIGINAL[0]
+        BacktestEngine(config=_config(wiped_server)).dispose()
+        assert len(seen) == 1
+        assert _traders(wiped_server) == []
+    finally:
+        kernel.NautilusKernel.__init__ = ORIGINAL[1]
 
 
 @pytest.mark.parametrize("interval_s", [-1, 1e9, "often", True])

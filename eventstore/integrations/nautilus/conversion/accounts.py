@@ -24,14 +24,15 @@ _account_types = values.members(AccountType)
 
 
 class CapturedState(NamedTuple):
-    """An account state of NautilusTrader's, with the balances and margins that it has now.
+    """An account state of NautilusTrader's, with the balances, margins and `info` that it has now.
 
-    The account goes on calculating with those of its last event, and changes them.
+    The account goes on calculating with those of its last event, and changes them; `info` is whoever's made it.
     """
 
     event: Any
     balances: list[tuple[Any, Any, Any]]
     margins: list[tuple[Any, Any, Any]]
+    info: Any
 
 
 def capture(event: Any) -> CapturedState:
@@ -40,6 +41,7 @@ def capture(event: Any) -> CapturedState:
         event,
         [(balance.total, balance.locked, balance.free) for balance in event.balances],
         [(margin.initial, margin.maintenance, margin.instrument_id) for margin in event.margins],
+        values.info_from_nautilus("AccountState", "info", event.info),
     )
 
 
@@ -50,7 +52,7 @@ def account_state_from_nautilus(event: Any) -> AccountState:
 
 def captured_from_nautilus(captured: CapturedState) -> AccountState:
     """Our account state, of one that was captured earlier."""
-    event, captured_balances, captured_margins = captured
+    event, captured_balances, captured_margins, info = captured
     base = event.base_currency
     balances = [AccountBalance.unchecked(map(_money, balance)) for balance in captured_balances]
     margins = [
@@ -68,7 +70,7 @@ def captured_from_nautilus(captured: CapturedState) -> AccountState:
             tuple(balances),
             tuple(margins),
             event.is_reported,
-            values.info_from_nautilus("AccountState", "info", event.info),
+            info,
         )
     )
 

@@ -193,8 +193,8 @@ def _row_of_state(timestamps_as_str: bool) -> Convert:
     version = VERSIONS[tag]
 
     def row(captured: CapturedState) -> tuple[Any, ...]:
-        event, balances, margins = captured
-        base, info = event.base_currency, event.info
+        event, balances, margins, info = captured
+        base = event.base_currency
         return (
             tag,
             version,
@@ -210,7 +210,7 @@ def _row_of_state(timestamps_as_str: bool) -> Convert:
                 for initial, maintenance, of in margins
             ],
             event.is_reported,
-            _info(info) if info else {},
+            thaw(info),
         )
 
     return row
