@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,32 @@ import pytest
 pytest.importorskip("nautilus_trader")
 
 import msgspec
+import pandas as pd
 from nautilus_trader.cache.cache import Cache
+from nautilus_trader.cache.config import CacheConfig
 from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.model.enums import OrderSide
 from nautilus_trader.model.identifiers import ClientId, ExecAlgorithmId, PositionId
 from nautilus_trader.model.orders import Order
 from nautilus_trader.serialization.serializer import MsgSpecSerializer
 
+from eventstore import RedisCacheDatabase
+from eventstore import model as m
 from eventstore.config import CacheDatabaseConfig
-from eventstore.errors import BacklogFull, Refused, WriterFailed
+from eventstore.errors import BacklogFull, DamagedRecord, Refused, WriterFailed
 from eventstore.integrations.nautilus import CacheDatabaseAdapter
+from eventstore.integrations.nautilus.conversion import to_record
+from eventstore.integrations.nautilus.conversion.instruments import INSTRUMENT_KINDS
 from eventstore.integrations.nautilus.inside import set_inside
 from eventstore.integrations.nautilus.lives import CHECKED_FILLS
 from eventstore.model.errors import InvalidIdentifier
+from eventstore.model.instruments import INSTRUMENTS
+from tests.support import specimens
 from tests.support.nautilus.backings import TRADER, Backing, redis_config
 from tests.support.nautilus.contents import order_contents
 from tests.support.nautilus.desk import Desk, desk_on
 from tests.support.nautilus.instruments import EURUSD
+from tests.support.redis_server import RedisServer
 from workers.backlog import Full
 
 
@@ -237,3 +247,35 @@ def test_fills_that_were_refused_are_written_with_the_next_ones(ours: Backing) -
     desk.trade(EURUSD, OrderSide.BUY, 122, "1.1")
     sizes = [fill.last_qty for fill in database.load_position(position.id).events]
     assert sizes == [*(order.quantity for order in orders), EURUSD.make_qty(111), EURUSD.make_qty(122)]
+
+
+def test_an_instrument_that_this_release_does_not_have_is_named_or_left_out(wiped_server: RedisServer) -> None:
+    missing = [kind for kind in INSTRUMENTS.values() if kind not in INSTRUMENT_KINDS]
+    if not missing:
+        pytest.skip("this release has every kind of instrument")
+    strange, known = specimens.record(missing[0]), to_record(EURUSD)
+    url = f"redis://127.0.0.1:{wiped_server.port}"
+    trader = m.TraderId(TRADER.value)
+    with RedisCacheDatabase(trader, config=CacheDatabaseConfig(url=url)) as database:
+        database.add_instrument(strange)
+        database.add_instrument(known)
+    arguments = (TRADER, UUID4(), MsgSpecSerializer(encoding=msgspec.msgpack), CacheConfig())
+    strict = CacheDatabaseAdapter(*arguments, CacheDatabaseConfig(url=url))
+    for load in (strict.load_instruments, strict.load_all):
+        with pytest.raises(DamagedRecord, match=strange.id):
+            load()
+    strict.close()
+    lenient = CacheDatabaseAdapter(*arguments, CacheDatabaseConfig(url=url, strict_loads=False))
+    assert list(lenient.load_instruments()) == [EURUSD.id]
+    assert list(lenient.load_all()["instruments"]) == [EURUSD.id]
+    assert [damage.field for damage in lenient.store.damaged] == [strange.id]
+    lenient.close()
+
+
+def test_a_heartbeat_from_before_1970_is_refused(ours: Backing) -> None:
+    database = ours.open()
+    for moment in (pd.Timestamp(-1, tz="UTC"), datetime(1969, 12, 31, tzinfo=UTC), datetime(2026, 1, 1)):  # noqa: DTZ001
+        with pytest.raises(Refused, match="heartbeat"):
+            database.heartbeat(moment)
+    database.heartbeat(pd.Timestamp(1_700_000_000_123_456_789, tz="Asia/Tokyo"))
+    assert database.load_heartbeat() == datetime(2023, 11, 14, 22, 13, 20, 123_456, tzinfo=UTC)
