@@ -7,7 +7,7 @@ from typing import Any
 
 from eventstore.catalog import Catalog
 from eventstore.errors import AlreadyAdded, Refused
-from eventstore.ledger import check
+from eventstore.ledger import VALUE_BYTES, check
 from eventstore.model.accounts import Account
 from eventstore.model.enums import TriggerType
 from eventstore.model.events import OrderInitialized
@@ -17,9 +17,6 @@ from eventstore.model.positions import Position
 from eventstore.model.values import Money
 from eventstore.registry import Life
 from workers.backlog import Full, Shut
-
-VALUE_BYTES = 64
-"""What one value of a snapshot is counted as in the backlog: about what it takes there."""
 
 _NO_TRIGGER = TriggerType.NO_TRIGGER
 

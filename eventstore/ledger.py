@@ -17,6 +17,9 @@ from eventstore.registry import Life, Meanwhile
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+VALUE_BYTES = 64
+"""What one value of a snapshot is counted as in the backlog: about what it takes there."""
+
 PURGED_POSITIONS_MAX = 100_000
 """Positions that are remembered as purged, some hundred bytes each: the last ones."""
 

@@ -30,6 +30,7 @@ from eventstore.errors import Closed, EventStoreError
 from eventstore.health import Health
 from eventstore.integrations.nautilus.settings import store_config, store_id
 from eventstore.integrations.nautilus.store import NautilusStore
+from eventstore.ledger import check
 
 
 class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is compiled, and has no types
@@ -67,11 +68,11 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
         config: CacheConfig | None = None,
         settings: CacheDatabaseConfig | None = None,
     ) -> None:
-        _check("CacheDatabaseAdapter", "trader_id", trader_id, TraderId)
-        _check("CacheDatabaseAdapter", "instance_id", instance_id, UUID4)
-        _check("CacheDatabaseAdapter", "serializer", serializer, Serializer)
+        check("CacheDatabaseAdapter", "trader_id", trader_id, TraderId)
+        check("CacheDatabaseAdapter", "instance_id", instance_id, UUID4)
+        check("CacheDatabaseAdapter", "serializer", serializer, Serializer)
         config = CacheConfig() if config is None else config
-        _check("CacheDatabaseAdapter", "config", config, CacheConfig)
+        check("CacheDatabaseAdapter", "config", config, CacheConfig)
         super().__init__(config)
         self._closing: list[Callable[[], object]] = []
         name = store_id(trader_id, instance_id, config)
@@ -116,7 +117,7 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def keys(self, pattern: str = "*") -> list[str]:
         """Return the names of this trader's keys that match the glob-style `pattern`, which is without the prefix."""
-        _check("keys", "pattern", pattern, str)
+        check("keys", "pattern", pattern, str)
         if not pattern.strip():
             raise ValueError("keys: pattern: an empty pattern matches nothing; '*' matches all")
         prefix = self.store.prefix
@@ -162,7 +163,7 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def load_position_cycles(self, position_id: PositionId) -> list[Any]:
         """Return the earlier cycles of a position, oldest first; NautilusTrader's own database does not keep them."""
-        _check("load_position_cycles", "position_id", position_id, PositionId)
+        check("load_position_cycles", "position_id", position_id, PositionId)
         return self.store.load_cycles(position_id.value)
 
     def load_index_order_position(self) -> dict[ClientOrderId, PositionId]:
@@ -186,47 +187,47 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def load_instrument(self, instrument_id: InstrumentId) -> Any:
         """Return an instrument, or None."""
-        _check("load_instrument", "instrument_id", instrument_id, InstrumentId)
+        check("load_instrument", "instrument_id", instrument_id, InstrumentId)
         return self.store.as_nautilus(self.store.load_instrument(m.InstrumentId(instrument_id.value)))
 
     def load_synthetic(self, instrument_id: InstrumentId) -> Any:
         """Return a synthetic instrument, or None. Raises `ValueError` for an id that is not a synthetic one's."""
-        _check("load_synthetic", "instrument_id", instrument_id, InstrumentId)
+        check("load_synthetic", "instrument_id", instrument_id, InstrumentId)
         return self.store.as_nautilus(self.store.load_synthetic(m.InstrumentId(instrument_id.value)))
 
     def load_account(self, account_id: AccountId) -> Any:
         """Return an account, or None."""
-        _check("load_account", "account_id", account_id, AccountId)
+        check("load_account", "account_id", account_id, AccountId)
         return self.store.load_one_account(account_id.value)
 
     def load_order(self, client_order_id: ClientOrderId) -> Any:
         """Return an order, or None."""
-        _check("load_order", "client_order_id", client_order_id, ClientOrderId)
+        check("load_order", "client_order_id", client_order_id, ClientOrderId)
         return self.store.load_one_order(client_order_id.value)
 
     def load_position(self, position_id: PositionId) -> Any:
         """Return the present cycle of a position, or None."""
-        _check("load_position", "position_id", position_id, PositionId)
+        check("load_position", "position_id", position_id, PositionId)
         return self.store.load_one_position(position_id.value)
 
     def load_actor(self, component_id: ComponentId) -> dict[str, bytes]:
         """Return the saved state of an actor; empty if there is none."""
-        _check("load_actor", "component_id", component_id, ComponentId)
+        check("load_actor", "component_id", component_id, ComponentId)
         return self.store.load_actor(m.ComponentId(component_id.value))
 
     def load_strategy(self, strategy_id: StrategyId) -> dict[str, bytes]:
         """Return the saved state of a strategy; empty if there is none."""
-        _check("load_strategy", "strategy_id", strategy_id, StrategyId)
+        check("load_strategy", "strategy_id", strategy_id, StrategyId)
         return self.store.load_strategy(m.StrategyId(strategy_id.value))
 
     def load_order_snapshot(self, client_order_id: ClientOrderId) -> dict[str, Any] | None:
         """Return the last snapshot of an order, or None. NautilusTrader's own database can not load them."""
-        _check("load_order_snapshot", "client_order_id", client_order_id, ClientOrderId)
+        check("load_order_snapshot", "client_order_id", client_order_id, ClientOrderId)
         return self.store.load_order_snapshot(m.ClientOrderId(client_order_id.value))
 
     def load_position_snapshot(self, position_id: PositionId) -> dict[str, Any] | None:
         """Return the last snapshot of a position, or None; with ``ts_snapshot`` and ``unrealized_pnl`` in it."""
-        _check("load_position_snapshot", "position_id", position_id, PositionId)
+        check("load_position_snapshot", "position_id", position_id, PositionId)
         return self.store.load_position_snapshot(m.PositionId(position_id.value))
 
     def load_heartbeat(self) -> datetime | None:
@@ -271,14 +272,14 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def index_venue_order_id(self, client_order_id: ClientOrderId, venue_order_id: VenueOrderId) -> None:
         """Note which id an order has at its venue."""
-        _check("index_venue_order_id", "client_order_id", client_order_id, ClientOrderId)
-        _check("index_venue_order_id", "venue_order_id", venue_order_id, VenueOrderId)
+        check("index_venue_order_id", "client_order_id", client_order_id, ClientOrderId)
+        check("index_venue_order_id", "venue_order_id", venue_order_id, VenueOrderId)
         self.store.index_venue_order_id(m.ClientOrderId(client_order_id.value), m.VenueOrderId(venue_order_id.value))
 
     def index_order_position(self, client_order_id: ClientOrderId, position_id: PositionId) -> None:
         """Note which position an order belongs to."""
-        _check("index_order_position", "client_order_id", client_order_id, ClientOrderId)
-        _check("index_order_position", "position_id", position_id, PositionId)
+        check("index_order_position", "client_order_id", client_order_id, ClientOrderId)
+        check("index_order_position", "position_id", position_id, PositionId)
         self.store.index_order_position(m.ClientOrderId(client_order_id.value), m.PositionId(position_id.value))
 
     def update_account(self, account: Any) -> None:
@@ -322,31 +323,26 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def delete_order(self, client_order_id: ClientOrderId) -> None:
         """Delete an order from the views and their indexes; the log keeps it."""
-        _check("delete_order", "client_order_id", client_order_id, ClientOrderId)
+        check("delete_order", "client_order_id", client_order_id, ClientOrderId)
         self.store.delete_order(m.ClientOrderId(client_order_id.value))
 
     def delete_position(self, position_id: PositionId) -> None:
         """Delete a position and its earlier cycles from the views; the log keeps them."""
-        _check("delete_position", "position_id", position_id, PositionId)
+        check("delete_position", "position_id", position_id, PositionId)
         self.store.delete_position(m.PositionId(position_id.value))
 
     def delete_account_event(self, account_id: AccountId, event_id: str) -> None:
         """Delete one event of an account from the view; the log keeps it. One that it does not have is logged."""
-        _check("delete_account_event", "account_id", account_id, AccountId)
-        _check("delete_account_event", "event_id", event_id, str)
+        check("delete_account_event", "account_id", account_id, AccountId)
+        check("delete_account_event", "event_id", event_id, str)
         self.store.delete_account_event(account_id.value, event_id)
 
     def delete_actor(self, component_id: ComponentId) -> None:
         """Delete the saved state of an actor."""
-        _check("delete_actor", "component_id", component_id, ComponentId)
+        check("delete_actor", "component_id", component_id, ComponentId)
         self.store.delete_actor(m.ComponentId(component_id.value))
 
     def delete_strategy(self, strategy_id: StrategyId) -> None:
         """Delete the saved state of a strategy."""
-        _check("delete_strategy", "strategy_id", strategy_id, StrategyId)
+        check("delete_strategy", "strategy_id", strategy_id, StrategyId)
         self.store.delete_strategy(m.StrategyId(strategy_id.value))
-
-
-def _check(operation: str, name: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{operation}: {name}: expected {kind.__name__}, got {type(value).__name__} ({value!r:.80})")

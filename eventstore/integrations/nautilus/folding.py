@@ -24,7 +24,6 @@ from eventstore.integrations.nautilus.conversion.events import nautilus_identifi
 from eventstore.integrations.nautilus.inside import held_dict, held_list, set_inside
 from eventstore.model.enums import AccountType, AssetClass, InstrumentClass
 from eventstore.model.errors import ModelError
-from eventstore.model.events import OrderEvent, OrderUpdated
 from eventstore.model.identifiers import InstrumentId
 from eventstore.model.instrument import Instrument
 from eventstore.model.order_amendments import Amendment
@@ -44,23 +43,6 @@ class NotFoldable(ModelError):
 
 # What NautilusTrader raises over an event that it does not take has no common base; one of them is a plain Exception.
 _REFUSED = (Exception,)
-
-
-def order_from_records(records: Sequence[OrderEvent], amendments: Sequence[Amendment] = ()) -> Any:
-    """Return the order of NautilusTrader's that the stored `records` make, with `amendments` between them.
-
-    Raises
-    ------
-    NotFoldable
-        If they make no order.
-    TypeError, ValueError
-        If NautilusTrader has no event that says what one of them says.
-    """
-    quotes: dict[int, bool | None] | None = None
-    for count, record in enumerate(records, 1):
-        if isinstance(record, OrderUpdated) and (record.is_quote_quantity is None) is UPDATES_QUOTE:
-            quotes = (quotes or {}) | {count: record.is_quote_quantity}
-    return order_from_events([to_nautilus(record) for record in records], amendments, quotes)
 
 
 def order_from_events(

@@ -19,7 +19,7 @@ from eventstore.integrations.nautilus.conversion import capture, to_nautilus, to
 from eventstore.integrations.nautilus.lives import AccountLife, OrderLife, PositionLife
 from eventstore.integrations.nautilus.serializing import NautilusSerializer
 from eventstore.integrations.nautilus.views import AccountFound, OrderFound, account_from, order_from, positions_with
-from eventstore.ledger import PurgeOne, check
+from eventstore.ledger import VALUE_BYTES, PurgeOne, check
 from eventstore.loader import Loader
 from eventstore.model.currency import Currency
 from eventstore.model.identifiers import (
@@ -38,9 +38,6 @@ from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.registry import Life, Meanwhile
 from workers.backlog import Full, Shut
-
-VALUE_BYTES = 64
-"""What one value of a snapshot is counted as in the backlog: about what it takes there."""
 
 _NO_TRIGGER = TriggerType.NO_TRIGGER
 
@@ -412,12 +409,12 @@ class NautilusStore(Catalog):
         try:
             return to_nautilus(record)
         except (TypeError, ValueError) as error:
-            keys = self._keys
-            if isinstance(record, Currency):
-                key, field = keys.currencies, record.code
+            if isinstance(record, SyntheticInstrument):
+                key, field = self._keys.synthetics, str(record.id)
+            elif isinstance(record, Instrument):
+                key, field = self._keys.instruments, str(record.id)
             else:
-                is_synthetic = isinstance(record, SyntheticInstrument)
-                key, field = keys.synthetics if is_synthetic else keys.instruments, str(record.id)  # type: ignore[attr-defined]
+                key, field = self._keys.currencies, cast(Currency, record).code
             damage = DamagedRecord(key, field, str(error))
             if self.config.strict_loads:
                 raise damage from error

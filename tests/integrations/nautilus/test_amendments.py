@@ -16,9 +16,10 @@ from nautilus_trader.model.identifiers import PositionId as NautilusPositionId
 from nautilus_trader.model.orders import LimitOrder as NautilusLimitOrder
 from nautilus_trader.model.orders.unpacker import OrderUnpacker
 
+from eventstore.errors import DamagedRecord
 from eventstore.integrations.nautilus.amendments import UPDATES_QUOTE, Watch, amend, amended
 from eventstore.integrations.nautilus.conversion import to_nautilus, to_record
-from eventstore.integrations.nautilus.folding import NotFoldable, order_from_events, order_from_records
+from eventstore.integrations.nautilus.folding import order_from_events
 from eventstore.integrations.nautilus.inside import held_dict, held_list, set_inside, state_of
 from eventstore.model.enums import LiquiditySide, OrderSide, OrderType, TriggerType
 from eventstore.model.events import (
@@ -38,6 +39,7 @@ from eventstore.model.orders import Order
 from eventstore.model.values import Price, Quantity
 from eventstore.states import pack_amended, unpack_amended
 from tests.support.effort import effort
+from tests.support.nautilus.folds import order_from_records
 from tests.support.orders import happened, initialized
 
 TRAILING = (OrderType.TRAILING_STOP_MARKET, OrderType.TRAILING_STOP_LIMIT)
@@ -380,7 +382,7 @@ def test_an_amendment_that_the_order_can_not_have_is_refused(name: str, value: A
     records = [initialized(OrderType.LIMIT, event_id=UUID4())]
     if name == "position_id":
         name = "unheard_of"
-    with pytest.raises(NotFoldable, match=name):
+    with pytest.raises(DamagedRecord, match=name):
         order_from_records(records, [(1, name, value)])
 
 

@@ -26,12 +26,12 @@ from nautilus_trader.model.orders.unpacker import OrderUnpacker
 from nautilus_trader.model.position import Position as NautilusPosition
 
 import eventstore
+from eventstore.errors import DamagedRecord
 from eventstore.integrations.nautilus.conversion import basis_of, to_nautilus, to_record
 from eventstore.integrations.nautilus.folding import (
     NotFoldable,
     account_from_events,
     order_from_events,
-    order_from_records,
     position_from_fills,
 )
 from eventstore.integrations.nautilus.inside import state_of
@@ -61,6 +61,7 @@ from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.values import Money, Price, Quantity
 from tests.support.effort import effort
+from tests.support.nautilus.folds import order_from_records
 from tests.support.orders import happened, initialized
 
 HISTORIES = Path(__file__).parents[2] / "data" / "order_histories.jsonl.gz"
@@ -119,7 +120,7 @@ def test_recorded_histories_end_as_they_did_in_nautilus_trader() -> None:
             ]
             expected = Order.from_events(records)
             if not UPDATES_QUOTE and any(_overfilled(records[:n]) for n in range(2, len(records) + 1)):
-                with pytest.raises(NotFoldable):  # a release before 1.231 takes no more than was ordered
+                with pytest.raises(DamagedRecord):  # a release before 1.231 takes no more than was ordered
                     order_from_records(records)
                 continue
             made = order_from_records(records)
@@ -363,7 +364,7 @@ def refused_orders() -> dict[str, list[Any]]:
 @pytest.mark.parametrize("why", refused_orders())
 def test_events_that_make_no_order_are_refused(why: str) -> None:
     records = refused_orders()[why]
-    with pytest.raises(NotFoldable):
+    with pytest.raises(DamagedRecord):
         order_from_records(records)
     with pytest.raises((ModelError, TypeError)):
         Order.from_events(records)
