@@ -24,17 +24,20 @@ BUY, SELL = OrderSide.BUY, OrderSide.SELL
 
 
 def test_an_event_says_what_it_said_when_the_database_was_told(ours: Backing) -> None:
-    """A margin account writes what it calculates into the margins of its last event."""
+    """An account writes what it calculates into the margins and balances of its last event."""
     desk, database = desk_on(ours)
     account = desk.cache.account(desk.account_id)
     told = []
-    for number in range(1, 200):
-        margin = MarginBalance(Money(number, USD), Money(2 * number, USD), EURUSD.id)
-        state = desk.account_state(balance(1_000_000, USD), margins=[margin])
-        desk.report_account(state)
-        told.append(type(state).to_dict(state))
-        account.update_margin_init(EURUSD.id, Money(77_777, USD))
-        account.update_margin_maint(EURUSD.id, Money(88_888, USD))
+    with database.store._persister._writer.hold(10.0):  # nothing is encoded before all is changed
+        for number in range(1, 20):
+            margin = MarginBalance(Money(number, USD), Money(2 * number, USD), EURUSD.id)
+            state = desk.account_state(balance(number, USD), margins=[margin], info={"of": {"count": number}})
+            desk.report_account(state)
+            told.append(type(state).to_dict(state) | {"info": {"of": {"count": number}}})
+            account.update_margin_init(EURUSD.id, Money(77_777, USD))
+            account.update_margin_maint(EURUSD.id, Money(88_888, USD))
+            state.balances[0] = balance(99_999, USD)
+            state.info["of"]["count"] = 0
     found = database.load_account(desk.account_id).events[1:]
     assert [type(event).to_dict(event) for event in found] == told
 
