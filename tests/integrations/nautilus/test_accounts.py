@@ -30,14 +30,13 @@ def test_an_event_says_what_it_said_when_the_database_was_told(ours: Backing) ->
     told = []
     with database.store._persister._writer.hold(10.0):  # nothing is encoded before all is changed
         for number in range(1, 20):
-            account.update_margin_init(EURUSD.id, Money(number, USD))
-            account.update_margin_maint(EURUSD.id, Money(2 * number, USD))
-            margins = list(account.margins().values())  # as the node puts them into what it calculates
-            state = desk.account_state(balance(number, USD), margins=margins, info={"of": {"count": number}})
+            margin = MarginBalance(Money(number, USD), Money(2 * number, USD), EURUSD.id)
+            state = desk.account_state(balance(number, USD), margins=[margin], info={"of": {"count": number}})
             desk.report_account(state)
             told.append(type(state).to_dict(state) | {"info": {"of": {"count": number}}})
             account.update_margin_init(EURUSD.id, Money(77_777, USD))
             account.update_margin_maint(EURUSD.id, Money(88_888, USD))
+            state.margins[0] = MarginBalance(Money(77_777, USD), Money(88_888, USD), EURUSD.id)
             state.balances[0] = balance(99_999, USD)
             state.info["of"]["count"] = 0
     found = database.load_account(desk.account_id).events[1:]
