@@ -173,16 +173,13 @@ class Intake(Catalog):
             else:
                 new = self._order_tail(life, order)
             amended = None if order._amendments is None else life.amended(order)
-            arguments = (
-                order_id,
-                life.version,
-                order.status,
-                order.emulation_trigger is not _NO_TRIGGER,
-                new,
-                amended,
-            )
+            emulated = order.emulation_trigger is not _NO_TRIGGER
+            make = self._encode_update_order
             try:
-                self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
+                self._put(
+                    ("update_order", order_id, time_ns(), make,
+                     order_id, life.version, order.status, emulated, new, amended)
+                )  # fmt: skip
             except (Full, Shut) as error:
                 self._persister.refuse(error, "update_order", order_id)
             life.version += len(new)
@@ -226,9 +223,11 @@ class Intake(Catalog):
                     self._refuse_stale("update_position", position_id, life, position._events)
                 self._begin_cycle("update_position", position)
                 return
-            arguments = (position_id, life.version, not position.is_closed, events, None)
+            is_open, make = not position.is_closed, self._encode_position
             try:
-                self._put(("update_position", position_id, time_ns(), self._encode_position, arguments))
+                self._put(
+                    ("update_position", position_id, time_ns(), make, position_id, life.version, is_open, events, None)
+                )
             except (Full, Shut) as error:
                 self._persister.refuse(error, "update_position", position_id)
             life.written(events)

@@ -305,7 +305,7 @@ class Persister:
         JournalError
             If the journal can not take it.
         """
-        item: Accepted = (operation, key, time.time_ns() if accepted_ns is None else accepted_ns, make, arguments)
+        item: Accepted = (operation, key, time.time_ns() if accepted_ns is None else accepted_ns, make, *arguments)
         try:
             if size:
                 self._put_sized(item, size)
@@ -316,7 +316,7 @@ class Persister:
 
     def _put_journaled(self, item: Accepted, size: int = 0) -> None:
         """Encode `item` and put it in the journal, on the caller's thread."""
-        operation, key, accepted_ns, make, arguments = item
+        operation, key, accepted_ns, make, *arguments = item
         try:
             payload = c.encode(make(*arguments))
         except Exception as error:

@@ -45,7 +45,7 @@ def write(server: RedisServer, client: Redis, batches: Sequence[Sequence[c.Comma
     try:
         position = 1
         for batch in batches:
-            made = [("verb", "key", 10**15, lambda command=command: command, ()) for command in batch]
+            made = [("verb", "key", 10**15, lambda command=command: command) for command in batch]
             sealed = appender.seal(position, [appender.encode(item) for item in made])
             appender.send(sealed)
             appender.receive(sealed)

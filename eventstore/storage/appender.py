@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import msgpack
 import redis
@@ -27,8 +27,11 @@ from workers.sink import Regressed, Rejected, Unavailable
 ARGUMENTS_MAX = 4000
 
 
-Accepted = tuple[str, str, int, Callable[..., c.Command], tuple[Any, ...]]
-"""What a call leaves in the backlog: its name, key and time (UNIX nanoseconds); how to make a command, and of what."""
+Accepted = tuple[str, Any, int, Callable[..., c.Command], Unpack[tuple[Any, ...]]]
+"""What a call leaves in the backlog: its name, key and time (UNIX nanoseconds); how to make a command, and of what.
+
+One tuple for all of it: what a caller leaves behind costs it time, and the collector's time. The key is only shown.
+"""
 
 
 class Entry(NamedTuple):
@@ -241,11 +244,11 @@ class Appender:
         """Make the command that `item` stands for. One that can not be made is quarantined by name, in its place."""
         if isinstance(item, Entry):
             return item  # it went through the journal
-        operation, key, accepted_ns, make, arguments = item
+        operation, key, accepted_ns, make, *arguments = item
         try:
             return Entry.of(accepted_ns, make(*arguments))
         except Exception as error:  # noqa: BLE001 - whatever it is, the commands behind it must go on
-            return self._quarantined(accepted_ns // 1_000_000, operation, key, error)
+            return self._quarantined(accepted_ns // 1_000_000, operation, str(key), error)
 
     def quarantine(self, entry: Entry, cause: BaseException) -> Entry:
         """Return what stands in the log in the place of `entry`, which the server refuses for what is in it."""

@@ -213,11 +213,11 @@ def sealed(url: str, histories: list[Any]) -> Iterator[Batch]:
     now = time.time_ns()
     for init, _ in histories:
         arguments = (init.client_order_id, 0, 1, False, (init,), None, None, None)
-        items.append(("add_order", init.client_order_id, now, encoder.add_order, arguments))
+        items.append(("add_order", init.client_order_id, now, encoder.add_order, *arguments))
     for step, status in enumerate((5, 6, 14)):
         for init, events in histories:
             arguments = (init.client_order_id, step + 1, status, False, (events[step],), None)
-            items.append(("update_order", init.client_order_id, now, encoder.update_order, arguments))
+            items.append(("update_order", init.client_order_id, now, encoder.update_order, *arguments))
     position = claimed.position
     for i in range(0, len(items), BATCH):
         entries = [appender.encode(item) for item in items[i : i + BATCH]]

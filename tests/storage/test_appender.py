@@ -41,7 +41,7 @@ class Writing:
         self.position = self.claimed.position
 
     def seal(self, *commands: c.Command, at_ms: int = NOW_MS) -> Batch:
-        items = [("verb", "key", at_ms * 1_000_000, lambda command=command: command, ()) for command in commands]
+        items = [("verb", "key", at_ms * 1_000_000, lambda command=command: command) for command in commands]
         batch = self.appender.seal(self.position + 1, [self.appender.encode(item) for item in items])
         self.position = batch.last
         return batch

@@ -77,7 +77,7 @@ class Writing:
     def write(self, count: int = 1) -> int:
         """Append a batch of so many commands; the position of the last."""
         first = self.applied.position + 1
-        items = [("add", "key", 1, c.Add, (f"key {first + n}", b"value")) for n in range(count)]
+        items = [("add", "key", 1, c.Add, f"key {first + n}", b"value") for n in range(count)]
         batch = self.appender.seal(first, [self.appender.encode(item) for item in items])
         self.appender.send(batch)
         self.appender.receive(batch)

@@ -50,7 +50,7 @@ def append(url: str, commands: Sequence[c.Command]) -> int:
         client.config_set("appendfsync", "always")
         claimed = claim(client, KEYS, "somebody", 1)
         appender = Appender(client, KEYS, claimed)
-        entries = [appender.encode(("call", "key", 1, type(command), tuple(command))) for command in commands]
+        entries = [appender.encode(("call", "key", 1, type(command), *command)) for command in commands]
         batch = appender.seal(claimed.position + 1, entries)
         appender.send(batch)
         appender.receive(batch)

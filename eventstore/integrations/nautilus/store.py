@@ -196,7 +196,7 @@ class NautilusStore(Catalog):
                 amended = watch.look(order, life.version)
             arguments = (order_id, life.version, order.status, emulation is not _NO_TRIGGER, captured, amended)
             try:
-                self._put(("update_order", order_id, time_ns(), self._encode_update_order, arguments))
+                self._put(("update_order", order_id, time_ns(), self._encode_update_order, *arguments))
             except BaseException as error:
                 watch.again()
                 if isinstance(error, Full | Shut):
@@ -222,7 +222,7 @@ class NautilusStore(Catalog):
             order_id = life.order_id
             arguments = (order_id, venue_order_id.value)
             try:
-                self._put(("index_venue_order_id", order_id, time_ns(), c.IndexVenueOrderId, arguments))
+                self._put(("index_venue_order_id", order_id, time_ns(), c.IndexVenueOrderId, *arguments))
             except (Full, Shut) as error:
                 self._persister.refuse(error, "index_venue_order_id", order_id)
         life.venue_order_id = venue_order_id
@@ -318,7 +318,7 @@ class NautilusStore(Catalog):
             captured = _captured(operation, position_id, fills)
             arguments = (position_id, life.version, not position.is_closed, captured, None)
             try:
-                self._put((operation, position_id, time_ns(), self._encode_position, arguments))
+                self._put((operation, position_id, time_ns(), self._encode_position, *arguments))
             except (Full, Shut) as error:
                 life.count = -1  # so that the next call looks at all of them
                 self._persister.refuse(error, operation, position_id)
