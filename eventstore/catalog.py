@@ -9,7 +9,7 @@ from typing import Any
 from eventstore import commands as c
 from eventstore.errors import Refused
 from eventstore.facade import Component
-from eventstore.ledger import EPOCH, check
+from eventstore.ledger import check
 from eventstore.model.currency import Currency
 from eventstore.model.errors import InvalidIdentifier
 from eventstore.model.identifiers import (
@@ -27,6 +27,7 @@ from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.schema import TAGS
 from eventstore.store import Store
+from eventstore.timestamps import EPOCH
 
 
 class Catalog(Store):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from eventstore import commands as c
 from eventstore import states
 from eventstore.codec import MsgPackSerializer, Serializer
+from eventstore.model.enums import TriggerType
 from eventstore.model.order_amendments import Amendment
 from eventstore.model.record import Record
+from eventstore.timestamps import unix_ns_of
+
+_NO_TRIGGER = TriggerType.NO_TRIGGER
 
 
 class Encoder:
@@ -17,6 +22,9 @@ class Encoder:
     def __init__(self, serializer: Serializer) -> None:
         self._record = serializer.serialize
         self._timestamps_as_str = serializer.timestamps_as_str if isinstance(serializer, MsgPackSerializer) else True
+
+    def heartbeat(self, timestamp: datetime) -> c.Heartbeat:
+        return c.Heartbeat(unix_ns_of(timestamp))
 
     def currency(self, code: str, record: Record) -> c.AddCurrency:
         return c.AddCurrency(code, self._record(record))
@@ -65,6 +73,13 @@ class Encoder:
             order_id, version, int(status), emulated, list(map(self._record, events)), _amended(amended)
         )
 
+    def order_event(
+        self, order_id: str, version: int, status: int, emulation_trigger: TriggerType, event: Record
+    ) -> c.UpdateOrder:
+        """As `update_order`, for one event and no amendments, which is what nearly all calls are."""
+        emulated = emulation_trigger is not _NO_TRIGGER
+        return c.UpdateOrder(order_id, version, int(status), emulated, [self._record(event)], None)
+
     def position(
         self, position_id: str, version: int, is_open: bool, events: tuple[Record, ...], basis: Record | None
     ) -> c.WritePosition:
@@ -75,6 +90,10 @@ class Encoder:
             list(map(self._record, events)),
             None if basis is None else self._record(basis),
         )
+
+    def fill(self, position_id: str, version: int, is_open: bool, fill: Record) -> c.WritePosition:
+        """As `position`, for one fill of a cycle that has begun."""
+        return c.WritePosition(position_id, version, is_open, [self._record(fill)], None)
 
     def snapshot_order(
         self, order_id: str, state: dict[str, Any], amended: tuple[Amendment, ...] | None

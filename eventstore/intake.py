@@ -9,9 +9,9 @@ from eventstore.catalog import Catalog
 from eventstore.errors import AlreadyAdded, Refused
 from eventstore.ledger import VALUE_BYTES, check
 from eventstore.model.accounts import Account
-from eventstore.model.enums import TriggerType
+from eventstore.model.enums import PositionSide, TriggerType
 from eventstore.model.events import OrderInitialized
-from eventstore.model.identifiers import ClientId, PositionId
+from eventstore.model.identifiers import ClientId, ClientOrderId, PositionId
 from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.values import Money
@@ -19,6 +19,7 @@ from eventstore.registry import Life
 from workers.backlog import Full, Shut
 
 _NO_TRIGGER = TriggerType.NO_TRIGGER
+_FLAT = PositionSide.FLAT
 
 
 class Intake(Catalog):
@@ -42,56 +43,54 @@ class Intake(Catalog):
         Refused
             If it is another trader's.
         """
-        check("add_order", "order", order, Order)
+        if not isinstance(order, Order):
+            check("add_order", "order", order, Order)
         if position_id is not None:
             check("add_order", "position_id", position_id, PositionId)
         if client_id is not None:
             check("add_order", "client_id", client_id, ClientId)
-        order_id = order.client_order_id
-        if order.trader_id != self.trader_id:
-            raise Refused(
-                f"add_order {order_id}: it is an order of {order.trader_id}, this is {self.trader_id}'s database"
-            )
+        order_id, trader_id = order.client_order_id, order.trader_id
+        if trader_id is not self.trader_id and trader_id != self.trader_id:
+            raise Refused(f"add_order {order_id}: it is an order of {trader_id}, this is {self.trader_id}'s database")
         if order_id not in self._orders:
-            self._begin_order(order, Life(0, ()), tuple(order._events), position_id, client_id)
+            events = tuple(order._events)
+            self._begin_order(order, order_id, 0, events, position_id, client_id)
+            self._orders[order_id] = life = Life(len(events), events)
+            if order._amendments is not None:
+                life.amendments = len(order._amendments)
             return
         with self._registering:  # so that it is not purged meanwhile
             life = self._orders.get(order_id) or Life(0, ())
-            events = life.tail(order._events) if life.version else tuple(order._events)
-            if events is None or not any(event.__class__ is OrderInitialized for event in events):
+            new = life.tail(order._events) if life.version else tuple(order._events)
+            if new is None or not any(event.__class__ is OrderInitialized for event in new):
                 raise AlreadyAdded(
                     f"add_order {order_id}: an order of that id was added or loaded before; use update_order, or "
                     "another client order id"
                 )
-            self._begin_order(order, life, events, position_id, client_id)
+            self._begin_order(order, order_id, life.version, new, position_id, client_id)
+            life.written(new)
+            life.amendments = len(order._amendments or ())
+            self._orders[order_id] = life
 
     def _begin_order(
         self,
         order: Order,
-        life: Life,
+        order_id: ClientOrderId,
+        version: int,
         events: tuple[Any, ...],
         position_id: PositionId | None,
         client_id: ClientId | None,
     ) -> None:
-        order_id = order.client_order_id
-        self._accept(
-            "add_order",
-            order_id,
-            self._encoder.add_order,
-            (
-                order_id,
-                life.version,
-                order.status,
-                order.emulation_trigger is not _NO_TRIGGER,
-                events,
-                position_id,
-                client_id,
-                None if order._amendments is None else tuple(order._amendments),
-            ),
-        )
-        life.written(events)
-        life.amendments = len(order._amendments or ())
-        self._orders[order_id] = life
+        status, emulated = order.status, order._emulation_trigger is not _NO_TRIGGER
+        amended = None if order._amendments is None else tuple(order._amendments)
+        make = self._encode_add_order
+        try:
+            self._put(
+                ("add_order", order_id, time_ns(), make,
+                 order_id, version, status, emulated, events, position_id, client_id, amended)
+            )  # fmt: skip
+        except (Full, Shut) as error:
+            self._persister.refuse(error, "add_order", order_id)
 
     def add_position(self, position: Position) -> None:
         """Add a position with all its fills; the id of one that was closed begins a new cycle.
@@ -120,7 +119,7 @@ class Intake(Catalog):
                 f"{self.trader_id}'s"
             )
         arguments = (position_id, 0, not position.is_closed, events, position.basis)
-        self._accept(operation, position_id, self._encode_position, arguments)
+        self._accept(operation, position_id, self._encoder.position, arguments)
         self._positions[position_id] = Life(len(events), events)
         self._purged_positions.pop(position_id, None)
 
@@ -142,7 +141,10 @@ class Intake(Catalog):
         events = life.tail(account._events)
         if events is None:
             self._refuse_stale("update_account", account.id, life, account._events)
-        self._accept("update_account", account.id, self._encode_account, (account.id, life.version, events))
+        try:
+            self._put(("update_account", account.id, time_ns(), self._encode_account, account.id, life.version, events))
+        except (Full, Shut) as error:
+            self._persister.refuse(error, "update_account", account.id)
         life.written(events)
 
     def update_order(self, order: Order) -> None:
@@ -155,45 +157,51 @@ class Intake(Catalog):
         StaleObject
             If its history does not go on from what was written.
         """
-        # The call that a node makes most: everything on it is there for a reason, and nothing else is.
-        if not isinstance(order, Order):
+        # The call that a node makes most: everything on it is there for a reason, and nothing else is. What has the
+        # written event before its last is an order: only where that is not so, its type has to be looked at.
+        try:
+            order_id, events = order.client_order_id, order._events
+        except AttributeError:
             check("update_order", "order", order, Order)
-        order_id = order.client_order_id
-        life = self._orders.get(order_id)
-        if life is None:
+            raise
+        try:
+            life = self._orders[order_id]
+        except KeyError:
+            check("update_order", "order", order, Order)
             self._refuse_unknown("update_order", order_id, "order")
         life.busy = True  # before `purging` is looked at, see `Life`
         try:
             if life.purging and self._is_purged(life):
                 self._refuse_unknown("update_order", order_id, "order")
-            events = order._events
-            last = events[-1]
-            if len(events) > 1 and events[-2] is life.last:
-                new: tuple[Any, ...] = (last,)
+            if len(events) > 1 and events[-2] is life.last and order._amendments is None:
+                event, version, status, trigger = events[-1], life.version, order.status, order._emulation_trigger
+                try:
+                    self._put(
+                        ("update_order", order_id, time_ns(), self._encode_event,
+                         order_id, version, status, trigger, event)
+                    )  # fmt: skip
+                except (Full, Shut) as error:
+                    self._persister.refuse(error, "update_order", order_id)
+                life.version = version + 1
+                life.last = event
             else:
-                new = self._order_tail(life, order)
-            amended = None if order._amendments is None else life.amended(order)
-            emulated = order.emulation_trigger is not _NO_TRIGGER
-            make = self._encode_update_order
-            try:
-                self._put(
-                    ("update_order", order_id, time_ns(), make,
-                     order_id, life.version, order.status, emulated, new, amended)
-                )  # fmt: skip
-            except (Full, Shut) as error:
-                self._persister.refuse(error, "update_order", order_id)
-            life.version += len(new)
-            life.last = last
-            if amended is not None:
-                life.amendments = len(amended)
+                self._write_tail(order_id, order, life)
         finally:
             life.busy = False
 
-    def _order_tail(self, life: Life, order: Order) -> tuple[Any, ...]:
+    def _write_tail(self, order_id: ClientOrderId, order: Order, life: Life) -> None:
+        """Write what is not written of `order`, be it no event or several."""
+        check("update_order", "order", order, Order)
         events = life.tail(order._events)
         if events is None:
-            self._refuse_stale("update_order", order.client_order_id, life, order._events)
-        return events
+            self._refuse_stale("update_order", order_id, life, order._events)
+        amended = life.amended(order)
+        emulated = order.emulation_trigger is not _NO_TRIGGER
+        arguments = (order_id, life.version, order.status, emulated, events, amended)
+        self._accept("update_order", order_id, self._encoder.update_order, arguments)
+        life.written(events)
+        if amended is not None:
+            life.amendments = len(amended)
 
     def update_position(self, position: Position) -> None:
         """Write the fills of `position` that were not written yet. One that was opened again begins a new cycle.
@@ -205,34 +213,50 @@ class Intake(Catalog):
         StaleObject
             If its history does not go on from what was written, and is no new cycle either.
         """
-        if not isinstance(position, Position):
+        # As `update_order`, call by call.
+        try:
+            position_id, events = position.id, position._events
+        except AttributeError:
             check("update_position", "position", position, Position)
-        position_id = position.id
-        life = self._positions.get(position_id)
-        if life is None:
+            raise
+        try:
+            life = self._positions[position_id]
+        except KeyError:
+            check("update_position", "position", position, Position)
             self._update_purged(position)
             return
         life.busy = True  # before `purging` is looked at, see `Life`
         try:
             if life.purging and self._is_purged(life):
                 self._update_purged(position)
-                return
-            events = life.tail(position._events)
-            if events is None:
-                if life.is_forked_by(position._events):
-                    self._refuse_stale("update_position", position_id, life, position._events)
-                self._begin_cycle("update_position", position)
-                return
-            is_open, make = not position.is_closed, self._encode_position
-            try:
-                self._put(
-                    ("update_position", position_id, time_ns(), make, position_id, life.version, is_open, events, None)
-                )
-            except (Full, Shut) as error:
-                self._persister.refuse(error, "update_position", position_id)
-            life.written(events)
+            elif len(events) > 1 and events[-2] is life.last:
+                event, version, is_open = events[-1], life.version, position.side is not _FLAT
+                try:
+                    self._put(
+                        ("update_position", position_id, time_ns(), self._encode_fill,
+                         position_id, version, is_open, event)
+                    )  # fmt: skip
+                except (Full, Shut) as error:
+                    self._persister.refuse(error, "update_position", position_id)
+                life.version = version + 1
+                life.last = event
+            else:
+                self._write_fills(position_id, position, life)
         finally:
             life.busy = False
+
+    def _write_fills(self, position_id: PositionId, position: Position, life: Life) -> None:
+        """Write what is not written of `position`, be it no fill, several, or a new cycle."""
+        check("update_position", "position", position, Position)
+        events = life.tail(position._events)
+        if events is None:
+            if life.is_forked_by(position._events):
+                self._refuse_stale("update_position", position_id, life, position._events)
+            self._begin_cycle("update_position", position)
+            return
+        arguments = (position_id, life.version, not position.is_closed, events, None)
+        self._accept("update_position", position_id, self._encoder.position, arguments)
+        life.written(events)
 
     def _update_purged(self, position: Position) -> None:
         """Write a position that was purged here anew, with all fills that it has. Raises `UnknownId` for any other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn
 
 from eventstore import commands as c
@@ -14,8 +14,7 @@ from eventstore.errors import EventStoreError, Refused, StaleObject, TooLarge, U
 from eventstore.model.identifiers import TraderId
 from eventstore.persister import Persister
 from eventstore.registry import Life, Meanwhile
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from eventstore.timestamps import unix_ns_of
 
 VALUE_BYTES = 64
 """What one value of a snapshot is counted as in the backlog: about what it takes there."""
@@ -155,8 +154,7 @@ def unix_ns(operation: str, moment: datetime) -> int:
     """Return `moment` as UNIX nanoseconds. Raises `Refused` if it has no time zone or does not fit in 64 bits."""
     if moment.utcoffset() is None:
         raise Refused(f"{operation}: {moment} has no time zone; pass datetime.now(UTC), say")
-    since = moment - EPOCH
-    ns = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
+    ns = unix_ns_of(moment)
     if not 0 <= ns < 2**64:
         raise Refused(f"{operation}: {moment} is before 1970 or beyond what 64 bits of nanoseconds hold")
     return ns

@@ -13,8 +13,10 @@ class Life:
 
     def __init__(self, version: int, events: Sequence[Any], amendments: int = 0) -> None:
         self.version = version
-        self.first = events[0] if events else None
-        self.last = events[-1] if events else None
+        self.first: Any = None
+        self.last: Any = None
+        if events:
+            self.first, self.last = events[0], events[-1]
         self.amendments = amendments
         """How many of an order's amendments are written."""
         self._before_purged: tuple[Any, ...] = ()

@@ -27,6 +27,8 @@ from eventstore.persister import Persister, default_logger
 from eventstore.purging import Purged, Survey
 from eventstore.registry import Life, Meanwhile
 from eventstore.stats import Stats
+from eventstore.timestamps import EPOCH, LAST
+from workers.backlog import Full, Shut
 
 A = TypeVar("A")
 K = TypeVar("K")
@@ -62,10 +64,15 @@ class Store(Ledger):
         self._serializer = serializer or MsgPackSerializer(timestamps_as_str=True)
         self._encoder = Encoder(self._serializer)
         # What a node calls most; to look a method up takes time, too.
+        self._encode_add_order = self._encoder.add_order
         self._encode_update_order = self._encoder.update_order
+        self._encode_event = self._encoder.order_event
         self._encode_position = self._encoder.position
+        self._encode_fill = self._encoder.fill
         self._encode_account = self._encoder.account
+        self._encode_heartbeat = self._encoder.heartbeat
         super().__init__(trader_id, config, Persister(trader_id, config, log, on_health))
+        self._heartbeat_key = self._keys.heartbeat
         self._damaged: dict[tuple[str, str], DamagedRecord] = {}
         self._loader = Loader(
             self._persister.reader, self._keys, self._serializer, config.strict_loads, self._note_damage
@@ -185,6 +192,12 @@ class Store(Ledger):
 
     def heartbeat(self, timestamp: datetime) -> None:
         """Note that the node was alive at `timestamp`. Raises `Refused` if it has no time zone."""
+        if timestamp.__class__ is datetime and timestamp.tzinfo is UTC and EPOCH <= timestamp <= LAST:
+            try:  # nothing is wrong with it, and the writer can do the arithmetic
+                self._put(("heartbeat", self._heartbeat_key, time_ns(), self._encode_heartbeat, timestamp))
+            except (Full, Shut) as error:
+                self._persister.refuse(error, "heartbeat", self._heartbeat_key)
+            return
         check("heartbeat", "timestamp", timestamp, datetime)
         self.beat(unix_ns("heartbeat", timestamp))
 

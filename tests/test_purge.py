@@ -454,11 +454,11 @@ def test_what_is_being_updated_is_not_purged(database: RedisCacheDatabase) -> No
         other.join(PATIENCE_S)
         put(item)
 
-    database._put = put_meanwhile
+    database._put = database._persister.put = put_meanwhile
     order.apply(late_fill(3_000))
     database.update_order(order)
     database.update_position(position)
-    database._put = put
+    database._put = database._persister.put = put
     assert purged == [False, False]
     loaded = database.load_all()
     assert [len(held.events) for held in loaded["orders"].values()] == [3]

@@ -10,7 +10,6 @@ from eventstore.aggregates import account_from, order_from, position_from
 from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.errors import DamagedRecord
 from eventstore.keys import Keys
-from eventstore.ledger import EPOCH
 from eventstore.loader import Loader, collector_paused
 from eventstore.model.accounts import Account
 from eventstore.model.currency import Currency
@@ -29,6 +28,7 @@ from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.synthetic import SyntheticInstrument
 from eventstore.projections import MemoryViews
+from eventstore.timestamps import EPOCH
 
 
 class MemoryReader:

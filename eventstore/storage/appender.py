@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple
 
 import msgpack
 import redis
@@ -27,7 +27,7 @@ from workers.sink import Regressed, Rejected, Unavailable
 ARGUMENTS_MAX = 4000
 
 
-Accepted = tuple[str, Any, int, Callable[..., c.Command], Unpack[tuple[Any, ...]]]
+Accepted = tuple[str, Any, int, Callable[..., c.Command], *tuple[Any, ...]]
 """What a call leaves in the backlog: its name, key and time (UNIX nanoseconds); how to make a command, and of what.
 
 One tuple for all of it: what a caller leaves behind costs it time, and the collector's time. The key is only shown.
