@@ -22,6 +22,7 @@ from eventstore.model.enums import CurrencyType
 from eventstore.model.identifiers import LENGTH_MAX, UUID4, Identifier
 from eventstore.model.record import EMPTY_INFO, INFO_DEPTH_MAX, Field, Record, freeze, thaw
 from eventstore.model.values import Fixed, Money, parse_decimal
+from eventstore.packing import pack
 from eventstore.schema import TAGS, TYPES, VERSIONS
 from eventstore.upcasters import upcast
 
@@ -64,7 +65,7 @@ class MsgPackSerializer(Serializer):
         kind = record.__class__
         try:
             stored = self._writers.get(kind) or self._prepare(kind)
-            return msgpack.packb(stored(record))
+            return pack(stored(record))
         except CodecError:
             raise
         except (TypeError, ValueError, OverflowError) as e:
@@ -191,7 +192,7 @@ def field_writer(kind: type[Record], timestamps_as_str: bool, begin: str) -> Con
 def _writer(spec: Field, timestamps_as_str: bool) -> Convert | None:
     kind = spec.kind
     if spec.is_info:
-        return thaw
+        return _write_info
     if spec.element is not None:
         if issubclass(spec.element, Record):
             return functools.partial(_write_records, field_writer(spec.element, timestamps_as_str, ""))
@@ -203,7 +204,7 @@ def _writer(spec: Field, timestamps_as_str: bool) -> Convert | None:
     if kind is Currency:
         return _currency_code
     if issubclass(kind, Decimal):
-        return str if issubclass(kind, Fixed) else _plain_decimal
+        return kind.__str__ if issubclass(kind, Fixed) else _plain_decimal
     if kind is Money:
         return str
     if issubclass(kind, Record):
@@ -219,6 +220,10 @@ def is_timestamp(spec: Field) -> bool:
 def names_time(name: str) -> bool:
     """Whether that is the name of a field in UNIX nanoseconds, or of a duration in them."""
     return name.startswith("ts_") or name.endswith("_ns") or name in _TIMES_OF_BETS
+
+
+def _write_info(value: Any) -> Any:
+    return thaw(value) if value else {}
 
 
 def _plain_decimal(value: Decimal) -> str:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-import msgpack
-
 from eventstore.codec import check_plain, unpack
 from eventstore.errors import CodecError, UnknownSchema
+from eventstore.packing import pack
 
 VERSION = 1
 
@@ -303,7 +302,7 @@ KINDS: dict[type[Command], int] = {command: kind for kind, command in COMMANDS.i
 
 def encode(command: Command) -> bytes:
     """Return `command` as it is stored in the log."""
-    return msgpack.packb((KINDS[command.__class__], VERSION, *command))
+    return pack((KINDS[command.__class__], VERSION, *command))
 
 
 def decode(data: bytes) -> Command:
