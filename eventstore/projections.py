@@ -6,6 +6,7 @@ another: both get the same calls, so folding the log in memory gives what the vi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +26,13 @@ class At(NamedTuple):
     version: int
 
 
+class Place(NamedTuple):
+    """Of some sets, those that a member belongs in and those that it does not."""
+
+    inside: tuple[str, ...]
+    outside: tuple[str, ...]
+
+
 class Target(Protocol):
     """What a view can be asked to do. A batch of calls is applied in their order."""
 
@@ -39,6 +47,9 @@ class Target(Protocol):
 
     def srem(self, key: str, member: str) -> None:
         """Remove a member from a set."""
+
+    def place(self, member: str, place: Place) -> None:
+        """Add a member to some sets and remove it from others."""
 
     def retire(self, key: str, lives: str) -> None:
         """If the hash `key` exists, keep it as ``key{n}``, and count `n` up in the hash `lives` under `key`."""
@@ -120,8 +131,9 @@ def _add_synthetic(keys: Keys, command: c.AddSynthetic, target: Target) -> None:
 
 
 def _events(key: str, version: int, events: list[bytes], target: Target) -> None:
+    hset = target.hset
     for record in events:
-        target.hset(key, str(version), record)
+        hset(key, str(version), record)
         version += 1
 
 
@@ -141,12 +153,17 @@ def _purge_account_events(keys: Keys, command: c.PurgeAccountEvents, target: Tar
     target.trim(keys.account(command.account_id), keys.lives, command.lives, command.below)
 
 
-def _membership(keys: Keys, order_id: str, status: int, emulated: bool, target: Target) -> None:
+@functools.lru_cache(maxsize=1024)
+def _place(keys: Keys, status: int, emulated: bool) -> Place:
+    """Which of the sets of orders by status an order is in: nearly every call asks, and there are few answers."""
     # The rules of `Order.is_closed`, `is_open`, `is_inflight` and `is_emulated`: what the node emulates is not open.
-    (target.sadd if status in CLOSED else target.srem)(keys.orders_closed, order_id)
-    (target.sadd if status in OPEN and not emulated else target.srem)(keys.orders_open, order_id)
-    (target.sadd if status in INFLIGHT else target.srem)(keys.orders_inflight, order_id)
-    (target.sadd if status == OrderStatus.EMULATED else target.srem)(keys.orders_emulated, order_id)
+    sets = {
+        keys.orders_closed: status in CLOSED,
+        keys.orders_open: status in OPEN and not emulated,
+        keys.orders_inflight: status in INFLIGHT,
+        keys.orders_emulated: status == OrderStatus.EMULATED,
+    }
+    return Place(tuple(key for key in sets if sets[key]), tuple(key for key in sets if not sets[key]))
 
 
 def _add_order(keys: Keys, command: c.AddOrder, target: Target) -> None:
@@ -161,7 +178,7 @@ def _add_order(keys: Keys, command: c.AddOrder, target: Target) -> None:
     _events(key, command.version, command.events, target)
     if command.amended is not None:
         target.hset(key, AMENDED, command.amended)
-    _membership(keys, order_id, command.status, command.emulated, target)
+    target.place(order_id, _place(keys, command.status, command.emulated))
     if command.position_id is not None:
         target.hset(keys.index_order_position, order_id, command.position_id)
     if command.client_id is not None:
@@ -174,7 +191,7 @@ def _update_order(keys: Keys, command: c.UpdateOrder, target: Target) -> None:
     _events(key, command.version, command.events, target)
     if command.amended is not None:
         target.hset(key, AMENDED, command.amended)
-    _membership(keys, order_id, command.status, command.emulated, target)
+    target.place(order_id, _place(keys, command.status, command.emulated))
 
 
 def _sets_of_orders(keys: Keys) -> tuple[str, ...]:
@@ -329,6 +346,12 @@ class MemoryViews:
             members.discard(member)
             if not members:
                 del self.sets[key]
+
+    def place(self, member: str, place: Place) -> None:
+        for key in place.inside:
+            self.sadd(key, member)
+        for key in place.outside:
+            self.srem(key, member)
 
     def retire(self, key: str, lives: str) -> None:
         fields = self.hashes.pop(key, None)

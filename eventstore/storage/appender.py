@@ -18,7 +18,7 @@ from eventstore import commands as c
 from eventstore.chain import GENESIS, link, next_head
 from eventstore.errors import DataLoss, Diverged, Fatal, Fenced, Held, Retryable, StorageError
 from eventstore.keys import Keys
-from eventstore.projections import At, project
+from eventstore.projections import At, Place, project
 from eventstore.storage.connect import script
 from eventstore.storage.faults import classify, translated
 from workers.sink import Regressed, Rejected, Unavailable
@@ -155,6 +155,14 @@ class Operations:
 
     def srem(self, key: str, member: str) -> None:
         self._members[key][member] = "SREM"
+
+    def place(self, member: str, place: Place) -> None:
+        inside, outside = place
+        members = self._members
+        for key in inside:
+            members[key][member] = "SADD"
+        for key in outside:
+            members[key][member] = "SREM"
 
     def retire(self, key: str, lives: str) -> None:
         self._hset.pop(key, None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from eventstore.projections import At
+from eventstore.projections import At, Place
 
 _CACHE_KIB: Final = 48 << 10
 _PENDING_MAX: Final = 20_000
@@ -70,6 +70,12 @@ class DiskViews:
 
     def srem(self, key: str, member: str) -> None:
         self.hdel(key, member)
+
+    def place(self, member: str, place: Place) -> None:
+        for key in place.inside:
+            self.sadd(key, member)
+        for key in place.outside:
+            self.srem(key, member)
 
     def retire(self, key: str, lives: str) -> None:
         view = self._id(key)
