@@ -61,7 +61,7 @@ class Store(Ledger):
             raise TypeError(f"{name}: on_health: expected a callable, got {type(on_health).__name__}")
         config = config or CacheDatabaseConfig()
         log = logger.bind(trader_id=str(trader_id)) if logger is not None else default_logger(trader_id)
-        self._serializer = serializer or MsgPackSerializer(timestamps_as_str=True)
+        self._serializer = serializer or MsgPackSerializer(timestamps_as_str=False)
         self._encoder = Encoder(self._serializer)
         # What a node calls most; to look a method up takes time, too.
         self._encode_add_order = self._encoder.add_order

@@ -169,7 +169,7 @@ class _Import:
         self._source = source
         self._spool = spool
         self._outcome = outcome
-        self._serializer = MsgPackSerializer()
+        self._serializer = MsgPackSerializer(timestamps_as_str=False)
         self._plan = Plan(Encoder(self._serializer))
         self._now = time.time_ns()
         self._position_of: dict[ClientOrderId, PositionId] = {}

@@ -87,10 +87,10 @@ def test_what_is_stored_otherwise_and_says_the_same_is_no_difference(redis_url: 
     other.hashes = copy.deepcopy(accepted.views.hashes)
     other.sets = copy.deepcopy(accepted.views.sets)
     fields = other.hashes[KEYS.order(ORDER)]
-    plainly = MsgPackSerializer(timestamps_as_str=False)
+    otherwise = MsgPackSerializer(timestamps_as_str=True)
     for version, event in enumerate(order.events):
-        assert fields[str(version)] != plainly.serialize(event)
-        fields[str(version)] = plainly.serialize(event)
+        assert fields[str(version)] != otherwise.serialize(event)
+        fields[str(version)] = otherwise.serialize(event)
     assert list(diff(accepted, State(KEYS, other, 4, 0))) == []
 
 

@@ -69,7 +69,7 @@ class NautilusStore(Catalog):
         # And those of orders that are not closed: the others are many, in the end.
         self._open: dict[str, OrderLife] = {}
         # Its lives are this module's; the ledger only asks them what any life knows.
-        super().__init__(trader_id, logger, NautilusSerializer(), config, on_health)
+        super().__init__(trader_id, logger, NautilusSerializer(timestamps_as_str=False), config, on_health)
         self._encode_add_order = self._encoder.add_order
 
     # -- What is known -----------------------------------------------------------------------------------------
