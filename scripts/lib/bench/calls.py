@@ -1,0 +1,189 @@
+"""What a call costs the thread that makes it, beside a bare append, call by call.
+
+Behind each call, or in turns before it, a tuple of ten fields is built and appended to a deque, between the same two
+readings of the clock: that is the least that any call could do that leaves something for later. So both see the same
+caches, the same collector and the same writer beside them. What the clock takes is in both.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from eventstore import RedisCacheDatabase
+from eventstore.model import Account, Order, Position
+from scripts.lib.bench import nodes
+from scripts.lib.bench.places import NEVER_MS, Place, opened, own_garbage, served
+from scripts.lib.bench.rows import Figures, Row, Subject, Target, named_quantiles
+from scripts.lib.bench.sizes import Sizes
+
+ORDERED = ("add_order", "update_order", "update_position", "heartbeat")
+"""The verbs that have to be near the floor; the others do more: an account's state, a copy of all that a thing is."""
+VERBS = (*ORDERED, "add_position", "update_account", "snapshot_order_state", "snapshot_position_state")
+FILLS = 3
+
+Call = Callable[..., None]
+Turn = tuple[str, Call, Iterable[Any]]
+
+
+def turns(database: RedisCacheDatabase, count: int) -> Iterator[Turn]:
+    """The calls of a node with many orders at work, verb by verb: each call, and what it is given.
+
+    What happens to a thing before it is given happens when it is asked for.
+    """
+    histories = [nodes.history(i) for i in range(count)]
+    orders = [Order.create(each.init) for each in histories]
+    yield "add_order", database.add_order, orders
+    for step in range(nodes.EVENTS - 1):
+        yield "update_order", database.update_order, _applied(orders, [each.later[step] for each in histories])
+    instrument = nodes.instrument()
+    fills = [nodes.fills(i, FILLS + 1) for i in range(count)]
+    positions = [Position(instrument, each[0]) for each in fills]
+    yield "add_position", database.add_position, positions
+    for step in range(1, FILLS + 1):
+        yield "update_position", database.update_position, _applied(positions, [each[step] for each in fills])
+    states = list(nodes.account_states(count + 1))
+    account = Account.create(states[0])
+    database.add_account(account)
+    yield "update_account", database.update_account, _applied([account] * count, states[1:])
+    yield "snapshot_order_state", database.snapshot_order_state, orders
+    at = positions[0].ts_last + 1
+    yield "snapshot_position_state", lambda position: database.snapshot_position_state(position, at), positions
+    yield "heartbeat", database.heartbeat, [datetime.fromtimestamp(i, UTC) for i in range(2 * count)]
+
+
+def _applied(things: list[Any], events: list[Any]) -> Iterator[Any]:
+    for thing, event in zip(things, events, strict=True):
+        thing.apply(event)
+        yield thing
+
+
+def timed(call: Call, things: Iterable[Any]) -> tuple[list[int], list[int]]:
+    """Nanoseconds of each call, and of a bare append beside each."""
+    clock = time.perf_counter_ns
+    calls: list[int] = []
+    floors: list[int] = []
+    append = deque[Any]().append
+    call_first = True
+    for thing in things:
+        if call_first:
+            start = clock()
+            call(thing)
+            calls.append(clock() - start)
+        start = clock()
+        append(("update", thing, start, call, thing, 0, 1, False, thing, None))
+        floors.append(clock() - start)
+        if not call_first:
+            start = clock()
+            call(thing)
+            calls.append(clock() - start)
+        call_first = not call_first
+    return calls, floors
+
+
+@contextmanager
+def idle(place: Place, settings: dict[str, Any]) -> Iterator[RedisCacheDatabase]:
+    """A database whose writer sleeps: it waits for others to fill its batch."""
+    with opened(place.url, linger_ms=NEVER_MS, **settings) as database:
+        yield database
+
+
+@contextmanager
+def busy(place: Place, settings: dict[str, Any]) -> Iterator[RedisCacheDatabase]:
+    """A database whose writer has enough to do."""
+    with opened(place.url, **settings) as database:
+        yield database
+
+
+def measured(place: Place, count: int, is_idle: bool, settings: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Nanoseconds of each verb's calls and floors, beside a writer that sleeps, or one at its full rate."""
+    times: dict[str, tuple[list[int], list[int]]] = {verb: ([], []) for verb in VERBS}
+    with (idle if is_idle else busy)(place, settings) as database:
+        for verb, call, things in turns(database, count):
+            if is_idle:
+                database.sync()  # what is left to do would not wait for the end of the turn
+            else:
+                _keep_busy(database, count)
+            before = database.stats().applied
+            with own_garbage():
+                calls, floors = timed(call, things)
+            stats = database.stats()
+            if is_idle and stats.applied != before:
+                raise SystemExit(f"{verb}: the writer that should sleep has written")
+            if not is_idle and not stats.waiting + stats.in_doubt:
+                raise SystemExit(f"{verb}: the writer had nothing to do")
+            times[verb][0].extend(calls)
+            times[verb][1].extend(floors)
+    place.wipe()
+    return times
+
+
+def _keep_busy(database: RedisCacheDatabase, count: int) -> None:
+    for i in range(2_000 + count):
+        database.add(f"key-{i}", b"something to write")
+
+
+def measure(sizes: Sizes) -> Figures:
+    """Each verb beside an idle writer and a busy one, in memory."""
+    figures: Figures = {"clock_p50_us": _clock_us()}
+    with served() as place:
+        for name, is_idle in (("idle", True), ("busy", False)):
+            for verb, (calls, floors) in measured(place, sizes.orders, is_idle, {}).items():
+                figures |= named_quantiles(f"{verb}_{name}", calls) | named_quantiles(f"{verb}_{name}_append", floors)
+    return figures
+
+
+def measure_journal(sizes: Sizes) -> Figures:
+    """The same with a journal."""
+    figures: Figures = {}
+    with served() as place:
+        for name, is_idle in (("journal_idle", True), ("journal_busy", False)):
+            with tempfile.TemporaryDirectory(dir=place.directory) as journal:
+                times = measured(place, sizes.orders, is_idle, {"journal": journal})
+            for verb, (calls, floors) in times.items():
+                figures |= named_quantiles(f"{verb}_{name}", calls) | named_quantiles(f"{verb}_{name}_append", floors)
+    return figures
+
+
+def _clock_us(count: int = 100_000) -> float:
+    clock = time.perf_counter_ns
+    return sorted(-clock() + clock() for _ in range(count))[count // 2] / 1000
+
+
+def _rows(verbs: tuple[str, ...], writer: str, said: str, targets: dict[str, Target]) -> Iterator[Row]:
+    for verb in verbs:
+        for quantile, title in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9")):
+            target = targets.get(quantile) if verb in ORDERED else None
+            yield Row(
+                f"`{verb}`, {said}: {title}",
+                f"{verb}_{writer}_{quantile}_us",
+                f"{verb}_{writer}_append_{quantile}_us",
+                "bare append",
+                "µs",
+                target,
+            )
+
+
+CALLS = Subject(
+    "calls",
+    "On the caller's thread, in memory",
+    (
+        *_rows(VERBS, "idle", "writer idle", {"p50": Target(5, "ratio"), "p99": Target(3)}),
+        *_rows(ORDERED, "busy", "writer at full rate", {"p999": Target(25)}),
+    ),
+    measure,
+)
+JOURNAL = Subject(
+    "journal",
+    "On the caller's thread, with a journal",
+    (
+        *_rows(ORDERED, "journal_idle", "writer idle", {}),
+        *_rows(ORDERED, "journal_busy", "writer at full rate", {}),
+    ),
+    measure_journal,
+)
