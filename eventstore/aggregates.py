@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
+from eventstore.bulk import records_from
 from eventstore.codec import Serializer
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.model.accounts import Account
@@ -17,6 +19,7 @@ from eventstore.model.record import Record
 from eventstore.projections import AMENDED, BASIS, POSITION
 from eventstore.states import unpack_amended
 
+A = TypeVar("A")
 R = TypeVar("R", bound=Record)
 
 _AMENDED = AMENDED.encode()
@@ -24,8 +27,15 @@ _BASIS = BASIS.encode()
 _POSITION = POSITION.encode()
 _NAMED = (_AMENDED, _BASIS, _POSITION)
 
+Fields = Mapping[bytes, bytes]
+Fold = Callable[[str, Fields, Serializer], tuple[A, int]]
+"""Gives an aggregate from the fields of its hash, with the version of its next event. Raises `DamagedRecord`."""
 
-def order_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer) -> tuple[Order, int]:
+_NOT_PLAIN = (ModelError, CodecError, LookupError, TypeError, ValueError)
+_VERSIONS = [b"%d" % version for version in range(64)]
+
+
+def order_from(key: str, fields: Fields, serializer: Serializer) -> tuple[Order, int]:
     """Return the order that the hash `key` holds, and the version of its next event.
 
     Raises
@@ -33,19 +43,23 @@ def order_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer) 
     DamagedRecord
         If a record can not be read, or the events do not make an order.
     """
-    amended = fields.get(_AMENDED)
     events, version = events_from(key, fields, OrderEvent, serializer, gapless=True)
     try:
-        order = Order.from_events(events, () if amended is None else unpack_amended(amended))
-        indexed = fields.get(_POSITION)
-        if indexed is not None and order.position_id is None:
-            order.position_id = PositionId(indexed.decode())
+        return _order(fields, events), version
     except (ModelError, CodecError, TypeError, UnicodeDecodeError) as error:
         raise DamagedRecord(key, "", f"the events make no order: {error}") from error
-    return order, version
 
 
-def position_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer) -> tuple[Position, int]:
+def _order(fields: Fields, events: Sequence[Any]) -> Order:
+    amended = fields.get(_AMENDED)
+    order = Order.from_events(events, () if amended is None else unpack_amended(amended))
+    indexed = fields.get(_POSITION)
+    if indexed is not None and order.position_id is None:
+        order.position_id = PositionId(indexed.decode())
+    return order
+
+
+def position_from(key: str, fields: Fields, serializer: Serializer) -> tuple[Position, int]:
     """Return the position that the hash `key` holds, and the version of its next fill. Raises `DamagedRecord`."""
     basis = record_from(key, BASIS, fields.get(_BASIS), PositionBasis, serializer)
     events, version = events_from(key, fields, OrderFilled, serializer, gapless=True)
@@ -55,7 +69,7 @@ def position_from(key: str, fields: Mapping[bytes, bytes], serializer: Serialize
         raise DamagedRecord(key, "", f"the fills make no position: {error}") from error
 
 
-def account_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer) -> tuple[Account, int]:
+def account_from(key: str, fields: Fields, serializer: Serializer) -> tuple[Account, int]:
     """Return the account that the hash `key` holds, and the version of its next event. Raises `DamagedRecord`."""
     events, version = events_from(key, fields, AccountState, serializer)
     try:
@@ -65,7 +79,7 @@ def account_from(key: str, fields: Mapping[bytes, bytes], serializer: Serializer
 
 
 def events_from(
-    key: str, fields: Mapping[bytes, bytes], kind: type[R], serializer: Serializer, gapless: bool = False
+    key: str, fields: Fields, kind: type[R], serializer: Serializer, gapless: bool = False
 ) -> tuple[list[R], int]:
     """Return the events of the hash `key` by version, and the version behind the last.
 
@@ -101,3 +115,55 @@ def record_from(key: str, field: str, data: bytes | None, kind: type[R], seriali
     if not isinstance(record, kind):
         raise DamagedRecord(key, field, f"a {type(record).__name__} stands where a {kind.__name__} belongs")
     return record
+
+
+# -- Many at once ----------------------------------------------------------------------------------------------
+
+
+def many_from(
+    page: Sequence[Fields], fold: Callable[..., Any], serializer: Serializer
+) -> Iterator[tuple[Any, int] | None]:
+    """Yield what `fold` makes of each of these hashes, as far as that takes no second look; None for the others.
+
+    Their events are read all at once, which takes a fraction of the time. For a `fold` that is not from this module all
+    of them are None.
+    """
+    build = _BUILDERS.get(fold)
+    rows = [None if build is None else _rows(fields) for fields in page]
+    records = iter(records_from([data for row in rows for data in row or ()], serializer))
+    for fields, row in zip(page, rows, strict=True):
+        found = None
+        if build is not None and row is not None:
+            events = list(islice(records, len(row)))
+            if all(events):
+                try:
+                    found = build(fields, events, serializer), len(events)
+                except _NOT_PLAIN:
+                    found = None
+        yield found
+
+
+def _rows(fields: Fields) -> list[bytes] | None:
+    """Return the stored events by version; None if there are none, one is missing, or something else is there."""
+    count = len(fields) - sum([name in fields for name in _NAMED])
+    while count > len(_VERSIONS):
+        _VERSIONS.extend([b"%d" % version for version in range(len(_VERSIONS), 2 * len(_VERSIONS))])
+    try:
+        return [*map(fields.__getitem__, _VERSIONS[:count])] or None
+    except KeyError:
+        return None
+
+
+def _build_order(fields: Fields, events: list[Any], serializer: Serializer) -> Order:
+    return _order(fields, events)
+
+
+def _build_position(fields: Fields, fills: list[Any], serializer: Serializer) -> Position:
+    basis = record_from("", BASIS, fields.get(_BASIS), PositionBasis, serializer)
+    return Position.from_events(basis, fills)
+
+
+_BUILDERS: dict[Callable[..., Any], Callable[[Fields, list[Any], Serializer], Any]] = {
+    order_from: _build_order,
+    position_from: _build_position,
+}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import abc
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from enum import IntEnum
+from itertools import repeat
 from typing import Any, cast
 
 import msgpack
@@ -29,7 +30,8 @@ from eventstore.upcasters import upcast
 Convert = Callable[[Any], Any]
 
 _REMEMBERED_MAX = 4096
-_SKIMMED_MIN = 1024
+SKIMMED_MIN = 1024
+"""Bytes up to which a value can not unfold to much, whatever it is."""
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _TIMES_OF_BETS = frozenset({"event_open_date", "market_start_time"})
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
@@ -105,18 +107,19 @@ def unpack(data: bytes) -> Any:
         If `data` is not exactly one well-formed value.
     """
     try:
-        if len(data) > _SKIMMED_MIN:
+        if len(data) > SKIMMED_MIN:
             # The unpacker makes each list as long as it is declared. A thousand nested ones, each declared as long as
             # `data`, take thousands of times its memory before they turn out to be empty; skipping takes none.
             skimmed = msgpack.Unpacker(max_buffer_size=len(data))
             skimmed.feed(data)
             skimmed.skip()
-        return msgpack.unpackb(data, use_list=True, strict_map_key=True, ext_hook=_no_extension)
+        return msgpack.unpackb(data, use_list=True, strict_map_key=True, ext_hook=no_extension)
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as e:
         raise CodecError(f"not a MessagePack value: {str(e) or type(e).__name__}") from e
 
 
-def _no_extension(code: int, data: bytes) -> Any:
+def no_extension(code: int, data: bytes) -> Any:
+    """Raise `CodecError`: no record has a value of an extension type."""
     raise CodecError(f"extension type {code} is not allowed in a record")
 
 
@@ -325,36 +328,76 @@ def _reader(owner: str, spec: Field) -> Convert | None:
     if kind is Money:
         return _read_money
     if issubclass(kind, Fixed):
-        return _Remembered(functools.partial(_read_fixed, kind, kind.unchecked)).__getitem__
+        return _remembered(cast(Any, kind)).__getitem__
     if issubclass(kind, Decimal):
         return functools.partial(parse_decimal, f"{owner}.{spec.name}")
     if issubclass(kind, IntEnum):
         return dict(kind._value2member_map_).__getitem__
     if issubclass(kind, Identifier):
-        plain = functools.partial(_read_identifier, kind, kind.unchecked)
-        return _Remembered(kind if kind._needs else plain).__getitem__
+        return _remembered(kind).__getitem__
     return functools.partial(_read_record, cast(type[Record], kind))
 
 
-class _Remembered(dict[Any, Any]):
-    """Values by what they are stored as. Few are new: an order's events name the same ids, prices and amounts."""
+class Remembered(dict[Any, Any]):
+    """Values by what they are stored as. Few are new: an order's events name the same ids, prices and amounts.
 
-    def __init__(self, read: Convert) -> None:
+    Parameters
+    ----------
+    read : callable
+        Returns the value of what is stored.
+    read_plain : callable
+        Returns the values of several; None if one of them has to be looked at by itself.
+    """
+
+    def __init__(self, read: Convert, read_plain: Callable[[list[Any]], Iterable[Any] | None]) -> None:
         super().__init__()
         self._read = read
+        self._read_plain = read_plain
 
     def __missing__(self, stored: Any) -> Any:
         value = self._read(stored)
-        if len(self) >= _REMEMBERED_MAX:
-            self.clear()
+        self._make_room()
         self[stored] = value
         return value
+
+    def learn(self, stored: Iterable[Any]) -> None:
+        """Read those of `stored` that are not known, all at once. Raises as reading one by one does."""
+        new = [one for one in stored if one not in self]
+        if new:
+            values = self._read_plain(new)
+            values = map(self._read, new) if values is None else values
+            self._make_room()
+            self.update(zip(new, values, strict=True))
+
+    def _make_room(self) -> None:
+        if len(self) >= _REMEMBERED_MAX:
+            self.clear()
+
+
+@functools.cache
+def _remembered(kind: type[Any]) -> Remembered:
+    """The values of one kind, wherever they stand."""
+    if issubclass(kind, Fixed):
+        read_fixed = functools.partial(_read_fixed, kind, kind.unchecked)
+        return Remembered(read_fixed, functools.partial(_read_plain_fixed, kind))
+    if kind._needs:
+        return Remembered(kind, lambda values: None)
+    read_identifier = functools.partial(_read_identifier, kind, kind.unchecked)
+    return Remembered(read_identifier, functools.partial(_read_plain_identifiers, kind))
 
 
 def _read_identifier(kind: type[Identifier], unchecked: Convert, value: str) -> Any:
     # Most identifiers need no second look; the constructor explains what is wrong with one.
     plain = value.isprintable() and "{" not in value and "}" not in value and 0 < len(value) <= LENGTH_MAX
     return unchecked(value) if plain and not value.isspace() else kind(value)
+
+
+def _read_plain_identifiers(kind: type[Identifier], values: list[str]) -> Iterable[Any] | None:
+    text = "".join(values)
+    plain = text.isprintable() and "{" not in text and "}" not in text and len(max(values, key=len)) <= LENGTH_MAX
+    if plain and all(values) and not any(map(str.isspace, values)):
+        return map(str.__new__, repeat(kind), values)
+    return None
 
 
 def _read_texts(kind: type[str], values: list[Any]) -> tuple[Any, ...]:
@@ -395,6 +438,10 @@ def _read_uuid(value: bytes) -> UUID4:
 def _read_fixed(kind: type[Fixed], unchecked: Convert, value: str) -> Any:
     # Plain digits need no second look; the constructor explains whatever else it is.
     return unchecked(value) if _PLAIN_NUMBER.fullmatch(value) else kind(value)
+
+
+def _read_plain_fixed(kind: type[Fixed], values: list[str]) -> Iterable[Any] | None:
+    return map(Decimal.__new__, repeat(kind), values) if all(map(_PLAIN_NUMBER.fullmatch, values)) else None
 
 
 def _read_money(value: str) -> Money:

@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from eventstore.aggregates import record_from
+from eventstore.aggregates import Fold, many_from, record_from
 from eventstore.codec import Serializer
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.keys import Keys
@@ -23,7 +23,13 @@ P = ParamSpec("P")
 I = TypeVar("I", bound=str)  # noqa: E741 - an identifier
 R = TypeVar("R", bound=Record)
 
-Fold = Callable[[str, Mapping[bytes, bytes], Serializer], tuple[A, int]]
+Hash = tuple[str, dict[bytes, bytes] | DamagedRecord]
+
+EVENTS = 1024
+"""Events that are read from their bytes together, about."""
+
+FROZEN_MAX = 1000
+"""Objects that the interpreter itself keeps from the collector. Where there are more, the host does so on purpose."""
 
 
 class Views(Protocol):
@@ -173,16 +179,20 @@ class Loader:
         """Return the aggregates by id. With an `index`, one that is in there has to have events."""
         wanted = sorted(ids)
         found: dict[str, tuple[A, int]] = {}
-        hashes = self._reader.hashes(map(name, wanted))
-        for aggregate_id, (key, fields) in zip(wanted, hashes, strict=True):
-            if not isinstance(fields, DamagedRecord) and not fields:
-                # Deleted between the two reads, or never there; otherwise its events were taken away.
-                if index is None or not self._reader.is_member(index, aggregate_id):
-                    continue
-                fields = DamagedRecord(key, "", f"there are no events, and {index} has the id")
-            folded = self._fold(key, fields, fold)
-            if folded is not None:
-                found[aggregate_id] = folded
+        numbered = zip(wanted, self._reader.hashes(map(name, wanted)), strict=True)
+        for page in _pages(numbered):
+            hashes = [{} if isinstance(fields, DamagedRecord) else fields for _, (_, fields) in page]
+            folds = many_from(hashes, fold, self._serializer)
+            for (aggregate_id, (key, fields)), folded in zip(page, folds, strict=True):
+                if folded is None:
+                    if not isinstance(fields, DamagedRecord) and not fields:
+                        # Deleted between the two reads, or never there; otherwise its events were taken away.
+                        if index is None or not self._reader.is_member(index, aggregate_id):
+                            continue
+                        fields = DamagedRecord(key, "", f"there are no events, and {index} has the id")
+                    folded = self._fold(key, fields, fold)
+                if folded is not None:
+                    found[aggregate_id] = folded
         return found
 
     # What an order, position or account is made of is its caller's: `fold` gives it from the fields of its hash, with
@@ -248,13 +258,20 @@ class Loader:
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep the cyclic garbage collector from searching what a load has just built, again and again: all of it stays."""
+    """Keep the cyclic garbage collector from searching what a load has just built: all of it stays.
+
+    Otherwise it would search it again and again, and once more behind the load's end.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            if gc.get_freeze_count() <= FROZEN_MAX:
+                # Both at once make what is new as old as what was there: nothing but a full collection looks at it.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -269,3 +286,18 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) < 2**64):
         raise ValueError(f"{text!r:.40} is no number that belongs there")
     return int(text)
+
+
+def _pages(hashes: Iterable[tuple[str, Hash]]) -> Iterator[list[tuple[str, Hash]]]:
+    """Yield the hashes in lists of about `EVENTS` fields."""
+    page: list[tuple[str, Hash]] = []
+    count = 0
+    for item in hashes:
+        page.append(item)
+        fields = item[1][1]
+        count += 1 if isinstance(fields, DamagedRecord) else len(fields) + 1
+        if count >= EVENTS:
+            yield page
+            page, count = [], 0
+    if page:
+        yield page

@@ -13,6 +13,7 @@ from eventstore.chain import LogEntry
 from eventstore.errors import DamagedRecord
 from eventstore.keys import Keys
 from eventstore.storage.faults import translated
+from eventstore.storage.hashes import read_hashes
 
 PAGE = 500
 
@@ -97,23 +98,11 @@ class Reader:
             return [_text(key, name) for name in cast(list[bytes], self._client.hkeys(key))]
 
     def hashes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[bytes, bytes] | DamagedRecord]]:
-        """Yield each key and its fields, a page of keys to a round trip.
+        """Yield each key and its fields, a page of keys to a round trip, and the next one asked for meanwhile.
 
         The fields of a key that does not exist are empty; what is no hash comes as a `DamagedRecord`.
         """
-        source = iter(keys)
-        while page := list(islice(source, PAGE)):
-            with translated(f"read {len(page)} keys from {page[0]}"):
-                pipeline = self._client.pipeline(transaction=False)
-                for key in page:
-                    pipeline.hgetall(key)
-                replies = pipeline.execute(raise_on_error=False)
-                for reply in replies:
-                    if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
-                        raise reply
-            for key, reply in zip(page, replies, strict=True):
-                wrong = isinstance(reply, Exception)
-                yield key, DamagedRecord(key, "", "it is no hash: somebody else wrote it") if wrong else reply
+        return read_hashes(self._client, keys)
 
     def existing(self, keys: Iterable[str]) -> Iterator[str]:
         """Yield those of `keys` that exist, a page to a round trip."""

@@ -1,0 +1,173 @@
+"""Many records from bytes at once, column by column. Pure: no I/O.
+
+A load builds records by the hundred thousand, and few of their values are new. Turned into columns, a value that many
+records share is looked at once, and what is left runs in the interpreter's own loops: a third of the time of reading
+them one by one. Only what is plain is read here. Whatever is not is left out, for the reader of one record, which takes
+it or says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import Any
+
+import msgpack
+
+from eventstore.codec import (
+    SKIMMED_MIN,
+    Convert,
+    MsgPackSerializer,
+    ReadPlan,
+    Remembered,
+    Serializer,
+    field_readers,
+    is_timestamp,
+    no_extension,
+    unpack,
+)
+from eventstore.errors import CodecError
+from eventstore.model.currency import Currency
+from eventstore.model.identifiers import UUID4
+from eventstore.model.record import EMPTY_INFO, Field, Record
+from eventstore.model.values import Money
+from eventstore.schema import TYPES, VERSIONS
+
+Column = Sequence[Any]
+ReadColumn = Callable[[Column], Iterable[Any]]
+
+_NONE = type(None)
+_NOT_PLAIN = (CodecError, ValueError, TypeError, LookupError, ArithmeticError)
+_UUID_HEX = (*range(8), *range(9, 13), *range(14, 18), *range(19, 23), *range(24, 36))
+"""Where the digits of a UUID stand in its text."""
+_UUID_BLANK = b"        -    -    -    -             "
+
+
+def records_from(data: Sequence[bytes], serializer: Serializer) -> Sequence[Record | None]:
+    """Return the record that each of `data` is; None for one that `serializer` has to be asked about."""
+    if type(serializer).deserialize is not MsgPackSerializer.deserialize:
+        return [None] * len(data)
+    found: list[Record | None] = [None] * len(data)
+    try:
+        rows = _rows(data)
+        places: dict[int, list[int]] = {}
+        for place, row in enumerate(rows):
+            places.setdefault(row[0], []).append(place)
+    except _NOT_PLAIN:
+        return found
+    for tag, of_tag in places.items():
+        try:
+            records = _records(tag, [rows[place] for place in of_tag])
+        except _NOT_PLAIN:
+            continue
+        for place, record in zip(of_tag, records, strict=True):
+            found[place] = record
+    return found
+
+
+def _rows(data: Sequence[bytes]) -> list[Any]:
+    if data and len(max(data, key=len)) > SKIMMED_MIN:
+        return [*map(unpack, data)]
+    try:
+        return [msgpack.unpackb(item, ext_hook=no_extension) for item in data]
+    except (msgpack.exceptions.UnpackException, RecursionError) as e:
+        raise CodecError(str(e)) from e
+
+
+def _records(tag: Any, rows: list[Any]) -> list[Record]:
+    """Return the records of these rows, all of one tag. Raises one of `_NOT_PLAIN` where one is not plain."""
+    columns = [*zip(*rows, strict=True)]
+    tags, versions = columns[:2]
+    if not set(map(type, tags)) == set(map(type, versions)) == {int} or set(versions) != {VERSIONS[tag]}:
+        raise CodecError("not plain")
+    kind = TYPES[tag]
+    readers = _column_readers(kind)
+    values = [read(column) for read, column in zip(readers, columns[2:], strict=True)]
+    records = [*map(tuple.__new__, repeat(kind, len(rows)), zip(*values, strict=True))]
+    if kind._validate is not Record._validate:
+        for record in records:
+            record._validate()
+    return records
+
+
+@functools.cache
+def _column_readers(kind: type[Record]) -> tuple[ReadColumn, ...]:
+    plan = field_readers(kind)
+    return tuple(_column_reader(plan, place) for place in range(len(plan.specs)))
+
+
+def _column_reader(plan: ReadPlan, place: int) -> ReadColumn:
+    spec, convert = plan.specs[place], plan.conversions[place]
+    kinds = frozenset(plan.kinds[place])
+    read = _plain_reader(spec, convert)
+
+    def read_column(column: Column) -> Iterable[Any]:
+        found = set(map(type, column))
+        if not found <= kinds:
+            raise CodecError("not plain")
+        if read is None or (len(found) == 1 and _NONE in found):
+            return column
+        if _NONE not in found:
+            return read(column)
+        rest = iter(read([value for value in column if value is not None]))
+        return [None if value is None else next(rest) for value in column]
+
+    return read_column
+
+
+def _plain_reader(spec: Field, convert: Convert | None) -> ReadColumn | None:
+    """Return what reads a column of stored values of the right type, none of them None; None if it stays as it is."""
+    if convert is None:
+        return None
+    kind = spec.kind
+    if is_timestamp(spec):
+        return functools.partial(_read_times, convert)
+    if kind is UUID4:
+        return _read_uuids
+    if spec.is_info:
+        return functools.partial(_read_infos, convert)
+    remembered = getattr(convert, "__self__", None)
+    if isinstance(remembered, Remembered):
+        return functools.partial(_read_remembered, remembered)
+    if kind in (Money, Currency) or remembered.__class__ is dict:
+        return functools.partial(_read_distinct, convert)
+    return functools.partial(map, convert)
+
+
+def _read_remembered(remembered: Remembered, column: Column) -> Iterable[Any]:
+    distinct = set(column)
+    remembered.learn(distinct)
+    if len(distinct) == 1:
+        return repeat(remembered[column[0]], len(column))
+    return map(remembered.__getitem__, column)
+
+
+def _read_distinct(convert: Convert, column: Column) -> Iterable[Any]:
+    values = {value: convert(value) for value in set(column)}
+    if len(values) == 1:
+        return repeat(values[column[0]], len(column))
+    return map(values.__getitem__, column)
+
+
+def _read_times(convert: Convert, column: Column) -> Iterable[int]:
+    if set(map(type, column)) == {str} and len(max(column, key=len)) < 20 and all(column):
+        digits = "".join(column)
+        if digits.isascii() and digits.isdigit():
+            return map(int, column)
+    return map(convert, column)
+
+
+def _read_uuids(column: Column) -> Iterable[UUID4]:
+    if set(map(len, column)) != {16}:
+        raise ValueError("not plain")
+    # Each digit goes to its place in all the texts at once.
+    digits = b"".join(column).hex().encode()
+    texts = bytearray(_UUID_BLANK * len(column))
+    for digit, place in enumerate(_UUID_HEX):
+        texts[place :: len(_UUID_BLANK)] = digits[digit::32]
+    return map(str.__new__, repeat(UUID4, len(column)), texts.decode().split())
+
+
+def _read_infos(convert: Convert, column: Column) -> Iterable[Any]:
+    return map(convert, column) if any(column) else repeat(EMPTY_INFO, len(column))
