@@ -11,6 +11,7 @@ from pathlib import Path
 
 import redis
 
+import eventstore
 from eventstore import CacheDatabaseConfig, RedisCacheDatabase
 from eventstore import commands as c
 from eventstore.keys import Keys
@@ -28,7 +29,7 @@ BATCH = 256
 MS_PER_ENTRY = 20
 BEGIN_MS = 1_735_689_600_000  # 2025-01-01
 _ORDER_DAY = re.compile(rb"O-\d{8}-")
-_SESSIONS = Path(__file__).resolve().parents[2] / "eventstore" / "sessions"
+_SESSIONS = Path(eventstore.__file__).parent / "sessions"
 
 
 def recorded() -> list[list[bytes]]:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-import eventstore
 from scripts.lib.bench import compare, growth, report
 from scripts.lib.bench.growth import Points
 from scripts.lib.bench.places import quiet
 from scripts.lib.bench.rows import Figures
 from scripts.lib.bench.sizes import FULL, QUICK
-from scripts.lib.bench.subjects import SUBJECTS, run, run_what_can, say
+from scripts.lib.bench.subjects import NAMES, run, say, subject
 
 DOCUMENT = report.ROOT / "docs" / "performance.md"
 IMAGE = report.ROOT / "docs" / "performance.svg"
@@ -31,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="scripts/bench", description="Measures the library, each figure beside a floor."
     )
     parser.add_argument(
-        "--only", nargs="+", choices=[*SUBJECTS, GROWTH], metavar="SUBJECT", help=", ".join([*SUBJECTS, GROWTH])
+        "--only", nargs="+", choices=[*NAMES, GROWTH], metavar="SUBJECT", help=", ".join([*NAMES, GROWTH])
     )
     parser.add_argument("--repeat", type=int, help="runs, or pairs with --compare; default: 5, with --quick 1")
     parser.add_argument(
@@ -46,7 +45,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compare", nargs="+", metavar="REV", help="the working tree beside a revision, or a second beside a first"
     )
-    parser.add_argument("--as-side", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
@@ -55,15 +53,10 @@ def main(words: list[str] | None = None) -> None:
     parser = _parser()
     arguments = parser.parse_args(words)
     quiet()
-    chosen = arguments.only or [*SUBJECTS, GROWTH]
-    subjects = [subject for name, subject in SUBJECTS.items() if name in chosen]
+    chosen = arguments.only or [*NAMES, GROWTH]
+    subjects = [subject(name) for name in NAMES if name in chosen]
     sizes = QUICK if arguments.quick else FULL
     repeat = arguments.repeat or (1 if arguments.quick else 5)
-    if arguments.as_side:
-        figures, left_out = run_what_can(subjects, sizes)
-        library = str(Path(eventstore.__file__).parent)
-        print(json.dumps({"library": library, "figures": figures, "left_out": left_out}))
-        return
     if arguments.compare:
         if len(arguments.compare) > 2:
             parser.error("--compare: one revision, or two")

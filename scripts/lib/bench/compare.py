@@ -1,7 +1,7 @@
 """Two revisions in turns: the ratio of their figures, pair by pair.
 
-Each turn is a new process with one revision's library and this bench; the turns go A B, B A, A B, … So both see the
-same machine, and neither always comes first.
+Each turn is a new process with one revision's library and this bench, and one subject; the turns go A B, B A, A B, …
+So both see the same machine, seconds apart, and neither always comes first.
 """
 
 from __future__ import annotations
@@ -91,21 +91,23 @@ def compare(
         left_out: dict[str, str] = {}
         for pair in range(pairs):
             say(f"pair {pair + 1} of {pairs}")
-            measured: dict[str, Figures] = {}
-            for side in ("old", "new") if pair % 2 == 0 else ("new", "old"):
-                remaining = [subject.name for subject in subjects if subject.name not in left_out]
-                measured[side], lacking = _measure(at, side, remaining, quick)
-                left_out |= {name: f"{old if side == 'old' else new or HERE}: {why}" for name, why in lacking.items()}
+            measured: dict[str, Figures] = {"old": {}, "new": {}}
+            for subject in subjects:
+                for side in ("old", "new") if pair % 2 == 0 else ("new", "old"):
+                    if subject.name in left_out:
+                        continue
+                    figures, why = _measure(at, side, subject.name, quick)
+                    measured[side] |= figures
+                    if why is not None:
+                        left_out[subject.name] = f"{old if side == 'old' else new or HERE}: {why}"
             found.append((measured["old"], measured["new"]))
     return found, left_out
 
 
-def _measure(at: Path, side: str, subjects: Sequence[str], quick: bool) -> tuple[Figures, dict[str, str]]:
-    if not subjects:
-        return {}, {}
-    command = [sys.executable, "-m", "scripts.lib.bench", "--as-side", "--only", *subjects]
+def _measure(at: Path, side: str, subject: str, quick: bool) -> tuple[Figures, str | None]:
+    """Measure one subject of one side; or return why it can not be measured."""
     done = subprocess.run(
-        [*command, "--quick"] if quick else command,
+        [sys.executable, "-m", "scripts.lib.bench.side", subject, "quick" if quick else "full"],
         cwd=at / "bench",
         env=os.environ | {"PYTHONPATH": str(at / side), "PYTHONDONTWRITEBYTECODE": ""},
         stdout=subprocess.PIPE,

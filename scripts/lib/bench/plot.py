@@ -37,7 +37,8 @@ def plot(points: Points, path: Path) -> None:
             axis.set_xlabel("orders of 4 events" if thing == "order" else "entries of the log")
             axis.set_ylabel(f"{name} for each {thing}")
             axis.grid(visible=True, alpha=0.3)
-            axis.legend(fontsize="small")
+            if axis.lines:
+                axis.legend(fontsize="small")
     figure.suptitle("What a thing costs, by how many there are: points measured, lines fitted")
     figure.savefig(path, dpi=110, metadata={"Software": None} if path.suffix == ".png" else {"Date": None})
     plt.close(figure)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from eventstore.storage.embedded import find_server_binary
 from scripts.lib.bench.growth import SERIES, Points, fits
-from scripts.lib.bench.rows import Figures, Result, Subject, result
+from scripts.lib.bench.rows import Figures, Result, Spread, Subject, result
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -79,10 +79,10 @@ def to_json(subjects: Sequence[Subject], runs: Sequence[Figures], points: Points
             "floor": each.row.floor,
             "beside": each.row.beside,
             "unit": each.row.unit,
-            "measured": asdict(each.figure),
-            "floor_measured": asdict(each.floor),
-            "ratio": asdict(each.ratio),
-            "difference": asdict(each.difference),
+            "measured": _plain(each.figure),
+            "floor_measured": _plain(each.floor),
+            "ratio": _plain(each.ratio),
+            "difference": _plain(each.difference),
             "target": None if each.row.target is None else asdict(each.row.target),
             "met": each.met,
         }
@@ -91,6 +91,11 @@ def to_json(subjects: Sequence[Subject], runs: Sequence[Figures], points: Points
     ]
     growth = {name: {"points": points[name], "fit": fit._asdict()} for name, fit in fits(points).items()}
     return {"environment": environment(), "rows": rows, "growth": growth, "runs": list(runs)}
+
+
+def _plain(spread: Spread) -> dict[str, float | None]:
+    """As JSON has it, which knows nothing infinite: the ratio to a floor that is nothing."""
+    return {name: value if math.isfinite(value) else None for name, value in asdict(spread).items()}
 
 
 def cells(each: Result) -> list[str]:
