@@ -55,6 +55,7 @@ from workers.backlog import Backlog, Full, OnFull, Shut
 from workers.batch import BatchFormer
 from workers.confirmer import Confirmer
 from workers.sink import Regressed, Retained, Unavailable
+from workers.turn import Turn
 from workers.watermark import Mark, Watermark
 from workers.writer import Stopped, Writer
 
@@ -210,7 +211,8 @@ class Persister:
             if config.journal_fsync != "never":
                 self.journaled = Watermark(self._journal.synced)
                 self._journal.on_synced = self.journaled.advance
-        self._appender = Appender(self._write_client, self.keys, claimed, self._quarantined, self._is_gone)
+        turn = Turn()
+        self._appender = Appender(self._write_client, self.keys, claimed, self._quarantined, self._is_gone, turn)
         durable = Watermark() if self._durability.asks else None
         retained: Retained[Entry]
         if self._journal is None:
@@ -228,6 +230,7 @@ class Persister:
             name=f"eventstore-writer-{self._trader_id}",
             durable=durable,
             last_words=self._last_words,
+            turn=turn,
         )
         self.durable = self._writer.applied if durable is None else durable
         if durable is not None:

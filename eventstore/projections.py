@@ -49,7 +49,7 @@ class Target(Protocol):
         """Remove a member from a set."""
 
     def place(self, member: str, place: Place) -> None:
-        """Add a member to some sets and remove it from others."""
+        """Add a member to some sets and remove it from others: the same sets together, every time for a member."""
 
     def retire(self, key: str, lives: str) -> None:
         """If the hash `key` exists, keep it as ``key{n}``, and count `n` up in the hash `lives` under `key`."""
@@ -131,9 +131,8 @@ def _add_synthetic(keys: Keys, command: c.AddSynthetic, target: Target) -> None:
 
 
 def _events(key: str, version: int, events: list[bytes], target: Target) -> None:
-    hset = target.hset
     for record in events:
-        hset(key, str(version), record)
+        target.hset(key, str(version), record)
         version += 1
 
 
@@ -186,12 +185,15 @@ def _add_order(keys: Keys, command: c.AddOrder, target: Target) -> None:
 
 
 def _update_order(keys: Keys, command: c.UpdateOrder, target: Target) -> None:
-    order_id = command.order_id
+    # What nearly every call of a node comes to: a tuple is taken apart in a third of the time that its fields take.
+    order_id, version, status, emulated, events, amended = command
     key = keys.order(order_id)
-    _events(key, command.version, command.events, target)
-    if command.amended is not None:
-        target.hset(key, AMENDED, command.amended)
-    target.place(order_id, _place(keys, command.status, command.emulated))
+    for record in events:
+        target.hset(key, str(version), record)
+        version += 1
+    if amended is not None:
+        target.hset(key, AMENDED, amended)
+    target.place(order_id, _place(keys, status, emulated))
 
 
 def _sets_of_orders(keys: Keys) -> tuple[str, ...]:

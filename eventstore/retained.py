@@ -31,10 +31,9 @@ class MemoryWindow:
 
     def keep(self, last: int, entries: list[Entry]) -> None:
         kept = self._kept
-        for entry in entries:
-            # The command is made again if it should be needed: it would take more room than the payload.
-            kept.append((entry.accepted_ms, entry.payload))
-            self._bytes += len(entry.payload) + ENTRY_BYTES
+        # The command is made again if it should be needed: it would take more room than the payload.
+        kept += [(accepted_ms, payload) for accepted_ms, _, payload in entries]
+        self._bytes += sum([len(entry.payload) for entry in entries]) + len(entries) * ENTRY_BYTES
         self._last = last
         while self._bytes > self._bytes_max:
             self._bytes -= len(kept.popleft()[1]) + ENTRY_BYTES

@@ -166,6 +166,7 @@ class Delivery(Generic[Item, Entry, Batch]):
     def _form(self, now_s: float) -> bool:
         """Move the slice into the batch that is being formed; return whether that has to go now."""
         packer, former, items = self._packer, self._former, self._slice
+        formed = former.entries
         urgent = False
         while items:
             item = items[0]
@@ -178,7 +179,7 @@ class Delivery(Generic[Item, Entry, Batch]):
             entry = self._encoded if self._encoded is not None else packer.encode(item)
             size = packer.size(entry)
             alone = packer.alone(entry)
-            if len(former) and (alone or not former.fits(size)):
+            if formed and (alone or not former.fits(size)):
                 self._encoded = entry
                 return True
             self._encoded = None
@@ -186,7 +187,7 @@ class Delivery(Generic[Item, Entry, Batch]):
             items.popleft()  # from here on it counts as taken
             if former.add(entry, size, now_s) or alone:
                 return True
-        return urgent and len(former) > 0
+        return urgent and len(formed) > 0
 
     def _seal(self) -> Send[Batch]:
         entries = self._former.cut()

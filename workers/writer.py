@@ -16,16 +16,18 @@ from workers.batch import BatchFormer
 from workers.delivery import Delivery, Do, Linger, Nap, Receive, Send
 from workers.gate import Gate
 from workers.sink import Backoff, Regressed, Retained, Sink, Unavailable
+from workers.turn import Turn, wake_on_time
 from workers.watermark import Mark, Watermark
 
 Item = TypeVar("Item")
 Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
 
-# A thread that holds the interpreter for long makes every other thread late: the writer takes short slices of the
-# backlog, and lets go of the interpreter when its turn is over. Changing the switch interval would change the host.
 SLICE = 16
-TURN_S = 0.0005
+"""How many items are taken and encoded before it is looked whether the thread's turn is over."""
+
+BLOCKED_S = 0.00005
+"""What took as long let others have the interpreter meanwhile."""
 
 CONCLUDE_S = 0.001
 """How long a caller that is inside of a call while the backlog is closed gets to finish it, each time."""
@@ -78,6 +80,8 @@ class Writer(Generic[Item, Entry, Batch]):
         before that has come as far, because what is lost until then has to be written again.
     last_words : callable, optional
         Called when the writer ends in order, with everything drained; what it returns is written last, if not None.
+    turn : Turn, optional
+        That of the thread, where the sink works in pieces, too.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Writer(Generic[Item, Entry, Batch]):
         last_words: Callable[[], Item | None] | None = None,
         backoff: Backoff | None = None,
         backoff_held: Backoff | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self.applied = Watermark(position)
         self.spoken = False
@@ -106,6 +111,7 @@ class Writer(Generic[Item, Entry, Batch]):
         self._listener = listener
         self._durable = durable
         self._last_words = last_words
+        self._turn = turn or Turn()
         self._abandoned = False
         self._holds: dict[int, Hold] = {}
         self._doubt: Regressed | None = None
@@ -199,6 +205,7 @@ class Writer(Generic[Item, Entry, Batch]):
 
     def _run(self) -> None:
         end: BaseException = Stopped("the writer has ended")
+        wake_on_time()
         try:
             self._drain()
         except BaseException as error:  # noqa: BLE001 - nothing may end the thread unseen
@@ -219,7 +226,7 @@ class Writer(Generic[Item, Entry, Batch]):
 
     def _drain(self) -> None:
         backlog, delivery = self._backlog, self._delivery
-        turn_ends_s = 0.0
+        turn = self._turn
         while not self._abandoned:
             now_s = time.monotonic()
             if self._doubt is not None:
@@ -228,23 +235,26 @@ class Writer(Generic[Item, Entry, Batch]):
                     self._failed(doubt)
             do = delivery.next(now_s, backlog.closed is not None and not len(backlog), bool(self._holds))
             if do is Do.TAKE:
-                if now_s >= turn_ends_s:
-                    time.sleep(0)
-                    turn_ends_s = now_s + TURN_S
+                turn.check()
                 delivery.took(backlog.take(SLICE))
             elif isinstance(do, Send | Receive) or do is Do.REWIND:
+                began_s = time.monotonic()
                 try:
                     self._speak(do)
                 except Unavailable as error:
                     self._failed(error)
+                if time.monotonic() - began_s >= BLOCKED_S:
+                    turn.begin()
             elif isinstance(do, Linger):
                 backlog.linger(do.left_s)
+                turn.begin()
             elif isinstance(do, Nap):
                 self._nap.wait(do.wait_s)
             elif do is Do.RECONNECT:
                 self._sink.reset()
             elif do is Do.WAIT:
                 backlog.wait()
+                turn.begin()
             elif do is Do.HOLD:
                 self._open_holds()
                 self._resume.wait()

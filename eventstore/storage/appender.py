@@ -22,9 +22,15 @@ from eventstore.projections import At, Place, project
 from eventstore.storage.connect import script
 from eventstore.storage.faults import classify, translated
 from workers.sink import Regressed, Rejected, Unavailable
+from workers.turn import Turn
 
 # Lua's stack bounds how many arguments one call of a script can pass on.
 ARGUMENTS_MAX = 4000
+
+_APPLIED = b"*1\r\n$7\r\napplied\r\n"
+
+PIECE = 16
+"""How many entries are sealed before it is looked whether the thread's turn is over."""
 
 
 Accepted = tuple[str, Any, int, Callable[..., c.Command], *tuple[Any, ...]]
@@ -44,7 +50,7 @@ class Entry(NamedTuple):
     @classmethod
     def of(cls, accepted_ns: int, command: c.Command) -> Entry:
         """Return `command`, accepted at `accepted_ns` (UNIX nanoseconds), as an entry."""
-        return cls(accepted_ns // 1_000_000, command, c.encode(command))
+        return tuple.__new__(cls, (accepted_ns // 1_000_000, command, c.encode(command)))
 
 
 class Batch(NamedTuple):
@@ -136,33 +142,39 @@ class Operations:
         self._calls: list[list[Any]] = []
         self._hset: dict[str, list[Any]] = {}
         self._members: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._placed: dict[str, Place] = {}  # behind whatever `_members` has on the same sets
 
     def hset(self, key: str, field: str, value: bytes | str) -> None:
         call = self._hset.get(key)
         if call is None or len(call) > ARGUMENTS_MAX:
-            call = ["HSET", key]
-            self._hset[key] = call
+            call = self._hset[key] = ["HSET", key, field, value]
             self._calls.append(call)
-        call.append(field)
-        call.append(value)
+        else:
+            call += field, value
 
     def hdel(self, key: str, field: str) -> None:
         self._hset.pop(key, None)
         self._calls.append(["HDEL", key, field])
 
     def sadd(self, key: str, member: str) -> None:
+        self._settle(member)
         self._members[key][member] = "SADD"  # the last one wins
 
     def srem(self, key: str, member: str) -> None:
+        self._settle(member)
         self._members[key][member] = "SREM"
 
     def place(self, member: str, place: Place) -> None:
-        inside, outside = place
-        members = self._members
-        for key in inside:
-            members[key][member] = "SADD"
-        for key in outside:
-            members[key][member] = "SREM"
+        self._placed[member] = place
+
+    def _settle(self, member: str) -> None:
+        """Put the place of `member` in front of what comes next."""
+        place = self._placed.pop(member, None)
+        if place is not None:
+            for key in place.inside:
+                self._members[key][member] = "SADD"
+            for key in place.outside:
+                self._members[key][member] = "SREM"
 
     def retire(self, key: str, lives: str) -> None:
         self._hset.pop(key, None)
@@ -203,19 +215,40 @@ class Operations:
         return _for_lua(self._calls)
 
     def _add_members(self) -> None:
-        for key, members in self._members.items():
-            for name in ("SADD", "SREM"):
-                chosen = [member for member, last in members.items() if last == name]
-                for i in range(0, len(chosen), ARGUMENTS_MAX):
-                    self._calls.append([name, key, *chosen[i : i + ARGUMENTS_MAX]])
+        chosen: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for (inside, outside), members in self._by_place():
+            for name, keys in (("SADD", inside), ("SREM", outside)):
+                for key in keys:
+                    chosen[name, key] += members
+                    if key in self._members:
+                        for member in members:
+                            self._members[key].pop(member, None)
+        for key, names in self._members.items():
+            for member, name in names.items():
+                chosen[name, key].append(member)
         self._members.clear()
+        for (name, key), members in chosen.items():
+            for i in range(0, len(members), ARGUMENTS_MAX):
+                self._calls.append([name, key, *members[i : i + ARGUMENTS_MAX]])
+
+    def _by_place(self) -> list[tuple[Place, list[str]]]:
+        """Return each place and who is there: there are few, so they are told apart by what they are, not say."""
+        found: dict[int, tuple[Place, list[str]]] = {}
+        for member, place in self._placed.items():
+            there = found.get(id(place))
+            if there is None:
+                there = found[id(place)] = (place, [])
+            there[1].append(member)
+        self._placed.clear()
+        return list(found.values())
 
 
 class Appender:
     """The sink of one writer: `client` must not send anything again by itself.
 
     Not for more than one thread. `on_quarantine` is told the operation, key and error of a call that can not be
-    encoded. `is_gone` says of an owner of the log before this one whether it certainly has ended.
+    encoded. `is_gone` says of an owner of the log before this one whether it certainly has ended. `turn` is that of the
+    thread.
     """
 
     def __init__(
@@ -225,16 +258,20 @@ class Appender:
         claimed: Claim,
         on_quarantine: Callable[[str, str, BaseException], None] = lambda operation, key, error: None,
         is_gone: Callable[[str], bool] = lambda owner: False,
+        turn: Turn | None = None,
     ) -> None:
         self._client = client
         self._on_quarantine = on_quarantine
         self._is_gone = is_gone
+        self._turn = turn or Turn()
         self._keys = keys
         self._claimed = claimed
         self._chain = claimed.chain
         self._last_ms = claimed.last_ms
         self._owner = claimed.owner.encode()
         self._connection: redis.Connection | None = None
+        self._awaited = 0  # answers that are still to come on that connection
+        self._unparsed = True  # whether none of those can be in the driver's own buffer
         source = script("append.lua")
         self._source = source
         self._head = _arguments(
@@ -252,10 +289,10 @@ class Appender:
         """Make the command that `item` stands for. One that can not be made is quarantined by name, in its place."""
         if isinstance(item, Entry):
             return item  # it went through the journal
-        operation, key, accepted_ns, make, *arguments = item
         try:
-            return Entry.of(accepted_ns, make(*arguments))
+            return Entry.of(item[2], item[3](*item[4:]))
         except Exception as error:  # noqa: BLE001 - whatever it is, the commands behind it must go on
+            operation, key, accepted_ns = item[:3]
             return self._quarantined(accepted_ns // 1_000_000, operation, str(key), error)
 
     def quarantine(self, entry: Entry, cause: BaseException) -> Entry:
@@ -275,43 +312,44 @@ class Appender:
         return entry.command.__class__ is c.Flushed
 
     def seal(self, first_position: int, entries: list[Entry]) -> Batch:
-        position = first_position
-        operations = Operations(self._keys)
+        keys, turn = self._keys, self._turn
+        operations = Operations(keys)
         stream: list[bytes] = []
         links: list[bytes] = []
         ms = self._last_ms
-        for entry in entries:
-            command = entry.command
-            payload = entry.payload
+        position = first_position - 1
+        for position, (accepted_ms, command, payload) in enumerate(entries, first_position):
             if command.__class__ is c.Flushed:
                 command = c.Flushed(position - 1, self._chain)
                 payload = c.encode(command)
-            project(self._keys, command, operations)
-            if entry.accepted_ms > ms:
-                ms = entry.accepted_ms
+            project(keys, command, operations)
+            if accepted_ms > ms:
+                ms = accepted_ms
             entry_id = b"%d-%d" % (ms, position)
             links.append(link(entry_id, payload))
-            stream.append(entry_id)
-            stream.append(payload)
-            position += 1
+            stream += entry_id, payload
+            if not position % PIECE:
+                turn.check()
         head = next_head(self._chain, links)
-        last = position - 1
+        turn.check()
+        packed = operations.packed()
+        turn.check()
         request = (
             b"*13\r\n"
             + self._head
             + _arguments(
                 b"%d" % first_position,
-                b"%d" % last,
+                b"%d" % position,
                 self._chain,
                 head,
                 _for_lua(stream),
-                operations.packed(),
+                packed,
                 self._owner,
             )
         )
         self._chain = head
         self._last_ms = ms
-        return Batch(first_position, last, request)
+        return Batch(first_position, position, request)
 
     # -- Sending -----------------------------------------------------------------------------------------------
 
@@ -319,6 +357,8 @@ class Appender:
         try:
             connection = self._connection or self._connect()
             connection.send_packed_command([batch.request], check_health=False)
+            self._unparsed = self._unparsed or not self._awaited
+            self._awaited += 1
         except (redis.RedisError, OSError) as error:
             raise self._unavailable(error, _named(self._keys, batch)) from error
 
@@ -327,6 +367,10 @@ class Appender:
         try:
             if connection is None:
                 raise redis.ConnectionError("the connection was closed")
+            self._awaited -= 1
+            if self._unparsed and _is_applied(connection):
+                return
+            self._unparsed = False  # the driver reads all that there is
             reply: Any = connection.read_response()
         except (redis.RedisError, OSError) as error:
             known = self._unavailable(error, _named(self._keys, batch))
@@ -421,6 +465,8 @@ class Appender:
 
     def reset(self) -> None:
         connection, self._connection = self._connection, None
+        self._awaited = 0
+        self._unparsed = True
         if connection is not None:
             connection.disconnect()
             self._client.connection_pool.release(connection)
@@ -452,6 +498,18 @@ class Appender:
     def _unavailable(self, error: Exception, operation: str) -> Exception:
         known: StorageError = classify(error, operation)
         return Unavailable(known, held=isinstance(known, Held)) if isinstance(known, Held | Retryable) else known
+
+
+def _is_applied(connection: redis.Connection) -> bool:
+    """Take the next answer off the line if it is the one that nearly all are; anything else is left to the driver.
+
+    The driver takes longer to read those nineteen bytes than the server to write a small batch.
+    """
+    raw: Any = connection._sock
+    if raw.__class__ is not socket.socket or raw.recv(len(_APPLIED), socket.MSG_PEEK) != _APPLIED:
+        return False  # encrypted, another answer, or a part of one
+    raw.recv(len(_APPLIED))
+    return True
 
 
 def _unless_foreign(connection: redis.Connection) -> Any:
