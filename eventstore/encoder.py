@@ -17,13 +17,16 @@ _NO_TRIGGER = TriggerType.NO_TRIGGER
 
 
 class Encoder:
-    """Turns captured records into commands. Each method's arguments are what its verb put in the backlog."""
+    """Turns captured records into commands. Each method's arguments are what its verb put in the backlog.
+
+    Those that are put there as they are, without `called`, get what they do not need, too.
+    """
 
     def __init__(self, serializer: Serializer) -> None:
         self._record = serializer.serialize
         self._timestamps_as_str = serializer.timestamps_as_str if isinstance(serializer, MsgPackSerializer) else True
 
-    def heartbeat(self, timestamp: datetime) -> c.Heartbeat:
+    def heartbeat(self, key: str, timestamp: datetime, *rest: None) -> c.Heartbeat:
         return c.Heartbeat(unix_ns_of(timestamp))
 
     def currency(self, code: str, record: Record) -> c.AddCurrency:
@@ -35,7 +38,7 @@ class Encoder:
     def synthetic(self, instrument_id: str, record: Record) -> c.AddSynthetic:
         return c.AddSynthetic(instrument_id, self._record(record))
 
-    def account(self, account_id: str, version: int, events: tuple[Record, ...]) -> c.WriteAccount:
+    def account(self, account_id: str, version: int, events: tuple[Record, ...], *rest: None) -> c.WriteAccount:
         return c.WriteAccount(account_id, version, list(map(self._record, events)))
 
     def add_order(
@@ -91,7 +94,7 @@ class Encoder:
             None if basis is None else self._record(basis),
         )
 
-    def fill(self, position_id: str, version: int, is_open: bool, fill: Record) -> c.WritePosition:
+    def fill(self, position_id: str, version: int, is_open: bool, fill: Record, *rest: None) -> c.WritePosition:
         """As `position`, for one fill of a cycle that has begun."""
         return c.WritePosition(position_id, version, is_open, [self._record(fill)], None)
 

@@ -16,6 +16,7 @@ from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.values import Money
 from eventstore.registry import Life
+from eventstore.storage.appender import called
 from workers.backlog import Full, Shut
 
 _NO_TRIGGER = TriggerType.NO_TRIGGER
@@ -83,12 +84,9 @@ class Intake(Catalog):
     ) -> None:
         status, emulated = order.status, order._emulation_trigger is not _NO_TRIGGER
         amended = None if order._amendments is None else tuple(order._amendments)
-        make = self._encode_add_order
+        arguments = (order_id, version, status, emulated, events, position_id, client_id, amended)
         try:
-            self._put(
-                ("add_order", order_id, time_ns(), make,
-                 order_id, version, status, emulated, events, position_id, client_id, amended)
-            )  # fmt: skip
+            self._put("add_order", order_id, time_ns(), called, self._encode_add_order, arguments, None, None)
         except (Full, Shut) as error:
             self._persister.refuse(error, "add_order", order_id)
 
@@ -142,7 +140,7 @@ class Intake(Catalog):
         if events is None:
             self._refuse_stale("update_account", account.id, life, account._events)
         try:
-            self._put(("update_account", account.id, time_ns(), self._encode_account, account.id, life.version, events))
+            self._put("update_account", account.id, time_ns(), self._encode_account, life.version, events, None, None)
         except (Full, Shut) as error:
             self._persister.refuse(error, "update_account", account.id)
         life.written(events)
@@ -175,11 +173,9 @@ class Intake(Catalog):
                 self._refuse_unknown("update_order", order_id, "order")
             if len(events) > 1 and events[-2] is life.last and order._amendments is None:
                 event, version, status, trigger = events[-1], life.version, order.status, order._emulation_trigger
+                make = self._encode_event
                 try:
-                    self._put(
-                        ("update_order", order_id, time_ns(), self._encode_event,
-                         order_id, version, status, trigger, event)
-                    )  # fmt: skip
+                    self._put("update_order", order_id, time_ns(), make, version, status, trigger, event)
                 except (Full, Shut) as error:
                     self._persister.refuse(error, "update_order", order_id)
                 life.version = version + 1
@@ -230,12 +226,9 @@ class Intake(Catalog):
             if life.purging and self._is_purged(life):
                 self._update_purged(position)
             elif len(events) > 1 and events[-2] is life.last:
-                event, version, is_open = events[-1], life.version, position.side is not _FLAT
+                event, version, is_open, make = events[-1], life.version, position.side is not _FLAT, self._encode_fill
                 try:
-                    self._put(
-                        ("update_position", position_id, time_ns(), self._encode_fill,
-                         position_id, version, is_open, event)
-                    )  # fmt: skip
+                    self._put("update_position", position_id, time_ns(), make, version, is_open, event, None)
                 except (Full, Shut) as error:
                     self._persister.refuse(error, "update_position", position_id)
                 life.version = version + 1

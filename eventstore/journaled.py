@@ -117,10 +117,8 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
             + ("" if journal.no_room is None else f", and the journal takes no more: {journal.no_room}")
         )
 
-    def put_always(self, item: Accepted | Entry | Mark) -> None:
-        if not isinstance(item, Mark):
-            raise TypeError("an entry has to go through the journal")
-        self._placed.append(item)
+    def put_always(self, mark: Mark) -> None:
+        self._placed.append(mark)
         self.wake()
 
     def mark(self) -> Mark:
@@ -129,7 +127,7 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
         self.put_always(mark)  # so that the batch goes at once
         return mark
 
-    def withdraw(self, item: Accepted | Entry | Mark) -> None:
+    def withdraw(self, mark: Mark) -> None:
         """Do nothing: its marks are known from the start, and what takes them sees that."""
 
     # -- Taking ----------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ from eventstore.opening import Opening, open_log
 from eventstore.recovery import instance_of
 from eventstore.retained import JournalWindow, MemoryWindow
 from eventstore.stats import Stats
-from eventstore.storage.appender import Accepted, Appender, Batch, Entry
+from eventstore.storage.appender import Appender, Batch, Entry, Make, called
 from eventstore.storage.connect import Client, bulk_bytes_max, connect, default_client_name, redact, server_facts
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import EmbeddedServer
@@ -126,15 +126,15 @@ class Persister:
         self._write_client = connect(url, config.timeout_s, default_client_name(trader_id, "writer"))
         self._probe_client = connect(url, patience_s(config.timeout_s), default_client_name(trader_id, "probe"))
         self.reader = Reader(self._read_client, self.keys)
-        self.put: Callable[[Accepted], None]
-        """What the verbs that a node calls all the time put their calls into."""
+        self.put: Callable[[str, Any, int, Make, Any, Any, Any, Any], None]
+        """What the verbs that a node calls all the time put their calls into: the eight parts of an `Accepted`."""
         self._backlog: Backlog[Any]
         try:
             self._check_server()
             if config.journal is None:
                 self._backlog = Backlog(*self._bounds())
                 self.put = self._backlog.put
-                self._put_sized = self._backlog.put_sized
+                self._put_sized: Callable[..., None] = self._backlog.put_sized
             else:
                 self._journal = self._open_journal(Path(config.journal))
                 self._instance = self._journal.owner
@@ -248,6 +248,16 @@ class Persister:
         if config.close_on_sigterm:
             close_on_sigterm(self)
 
+    def unfold_with(self, unfold: Callable[[Any, list[Any]], None]) -> bool:
+        """Have calls made into commands when their turn comes, by `unfold`: see `Backlog.unfold`.
+
+        Return whether they are: with a journal, commands have to be there when a call returns.
+        """
+        if self._journal is not None:
+            return False
+        self._backlog.unfold = unfold
+        return True
+
     def discard(self) -> None:
         """Give up what was connected, where `start` was not called or failed."""
         self._release()
@@ -308,20 +318,20 @@ class Persister:
         JournalError
             If the journal can not take it.
         """
-        item: Accepted = (operation, key, time.time_ns() if accepted_ns is None else accepted_ns, make, *arguments)
+        if accepted_ns is None:
+            accepted_ns = time.time_ns()
         try:
             if size:
-                self._put_sized(item, size)
+                self._put_sized(operation, key, accepted_ns, called, make, arguments, None, size)
             else:
-                self.put(item)
+                self.put(operation, key, accepted_ns, called, make, arguments, None, None)
         except (Full, Shut) as error:
             self.refuse(error, operation, key)
 
-    def _put_journaled(self, item: Accepted, size: int = 0) -> None:
-        """Encode `item` and put it in the journal, on the caller's thread."""
-        operation, key, accepted_ns, make, *arguments = item
+    def _put_journaled(self, operation: str, key: Any, accepted_ns: int, make: Make, *arguments: Any) -> None:
+        """Encode a call and put it in the journal, on the caller's thread."""
         try:
-            payload = c.encode(make(*arguments))
+            payload = c.encode(make(key, *arguments))
         except Exception as error:
             raise Refused(
                 f"{operation} {key}: it can not be stored ({type(error).__name__}: {error}); nothing was accepted"
@@ -566,6 +576,8 @@ class Persister:
 
     def _count_not_written(self) -> int:
         writer = self._writer
+        if self._backlog.unfold is not None and not writer.alive:
+            self._backlog.put_back(self._backlog.take(sys.maxsize))  # as commands
         # What the log lost of those who wrote before is not ours.
         applied = max(writer.applied.position, self._first_position)
         if self._journal is not None:

@@ -194,7 +194,8 @@ class Store(Ledger):
         """Note that the node was alive at `timestamp`. Raises `Refused` if it has no time zone."""
         if timestamp.__class__ is datetime and timestamp.tzinfo is UTC and EPOCH <= timestamp <= LAST:
             try:  # nothing is wrong with it, and the writer can do the arithmetic
-                self._put(("heartbeat", self._heartbeat_key, time_ns(), self._encode_heartbeat, timestamp))
+                key, make = self._heartbeat_key, self._encode_heartbeat
+                self._put("heartbeat", key, time_ns(), make, timestamp, None, None, None)
             except (Full, Shut) as error:
                 self._persister.refuse(error, "heartbeat", self._heartbeat_key)
             return

@@ -19,7 +19,7 @@ from eventstore.model.enums import OrderStatus
 from eventstore.model.identifiers import TraderId
 from eventstore.model.orders import Order
 from eventstore.projections import MemoryViews, project
-from eventstore.storage.appender import ARGUMENTS_MAX, Appender, claim
+from eventstore.storage.appender import ARGUMENTS_MAX, Appender, called, claim
 from eventstore.storage.connect import connect
 from tests.support import specimens
 from tests.support.effort import effort
@@ -45,7 +45,9 @@ def write(server: RedisServer, client: Redis, batches: Sequence[Sequence[c.Comma
     try:
         position = 1
         for batch in batches:
-            made = [("verb", "key", 10**15, lambda command=command: command) for command in batch]
+            made = [
+                ("verb", "key", 10**15, called, lambda command=command: command, (), None, None) for command in batch
+            ]
             sealed = appender.seal(position, [appender.encode(item) for item in made])
             appender.send(sealed)
             appender.receive(sealed)

@@ -447,12 +447,12 @@ def test_what_is_being_updated_is_not_purged(database: RedisCacheDatabase) -> No
     (due_position,) = database._survey.positions(3_000)
     put, purged = database._put, []
 
-    def put_meanwhile(item: Any) -> None:
+    def put_meanwhile(*item: Any) -> None:
         lives, due = (database._orders, due_order) if item[0] == "update_order" else (database._positions, due_position)
         other = threading.Thread(target=lambda: purged.append(database._purge(lives, *due)))
         other.start()
         other.join(PATIENCE_S)
-        put(item)
+        put(*item)
 
     database._put = database._persister.put = put_meanwhile
     order.apply(late_fill(3_000))
@@ -551,6 +551,7 @@ def test_a_load_that_was_under_way_does_not_learn_what_was_purged_and_learns_the
     working = Order.create(initialized(client_order_id=ClientOrderId("OPEN")))
     database.add_order(working)
     database.add_order(denied())
+    database.sync()
     with open_database(redis_url) as second:
         read, purges = second._persister.read, iter([None])
 

@@ -1,7 +1,10 @@
 """The backlog: a bounded FIFO between the threads that call and the one that writes.
 
-Putting is what a caller pays for, so it takes no lock: one comparison, one `deque.append`. It may be called from any
+Putting is what a caller pays for, so it takes no lock: one comparison, one `deque.extend`. It may be called from any
 thread, from a signal handler and from ``__del__``.
+
+An item is eight objects, laid into the queue one beside the other. As a tuple of its own, each would be one more object
+for the collector of cycles to look at, and every thousandth call would pay for looking at the thousands that wait.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Literal, NoReturn, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from operator import is_
+from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 from workers.gate import Gate
 from workers.watermark import Mark
@@ -20,6 +24,12 @@ from workers.watermark import Mark
 T = TypeVar("T")
 
 OnFull = Literal["block", "raise", "spill"]
+
+WIDTH = 8
+"""How many objects an item is."""
+
+_WITHDRAWN = object()
+"""Stands in the queue instead of the first object of an item that was taken back."""
 
 
 class Full(Exception):
@@ -30,18 +40,14 @@ class Shut(Exception):
     """The backlog takes no more items; the argument says why."""
 
 
-class _Sized(Generic[T]):
-    """An item that counts in bytes."""
+class _Size(int):
+    """The last object of an item that counts in bytes."""
 
-    __slots__ = ("item", "size")
-
-    def __init__(self, item: T, size: int) -> None:
-        self.item = item
-        self.size = size
+    __slots__ = ()
 
 
 class Backlog(Generic[T]):
-    """A bounded FIFO.
+    """A bounded FIFO. `T` is what `take` gives: tuples of the eight objects of an item, and marks.
 
     Parameters
     ----------
@@ -66,13 +72,20 @@ class Backlog(Generic[T]):
         """How often a caller had to wait."""
         self.refused = 0
         """How often a caller was refused."""
-        self._queue: deque[T | _Sized[T]] = deque()
+        self.unfold: Callable[[T, list[T]], None] | None = None
+        """Appends to a list what an item comes to when it is taken: itself, several items, or none. Must not raise."""
+        self._queue: deque[Any] = deque()
+        # Items that were taken, ever; marks that wait, each with how many items come before it; items taken back.
+        self._taken = 0
+        self._marks: deque[tuple[int, Mark]] = deque()
+        self._withdrawn = 0
         # The one number `put` compares with: the bound, or 0 while there is a reason to look closer.
-        self._limit = count_max
+        self._limit = count_max * WIDTH
         # Two counters, each moved by one side, so that the consumer needs no lock.
         self._bytes_put = 0
         self._bytes_taken = 0
-        # Among callers only. Reentrant: a signal handler or finalizer may put while its thread is inside of `put`.
+        # Among callers with more to do than to put, and the consumer while it takes. Reentrant: a signal handler or
+        # finalizer may put while its thread is inside of one of them.
         self._counting = threading.RLock()
         self._gates: dict[int, Gate] = {}
         self._exhausted = False
@@ -84,7 +97,11 @@ class Backlog(Generic[T]):
         _BACKLOGS.add(self)
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return self._items - self._withdrawn + len(self._marks)
+
+    @property
+    def _items(self) -> int:
+        return -(-len(self._queue) // WIDTH)  # one that is half taken counts
 
     @property
     def bytes(self) -> int:
@@ -100,8 +117,8 @@ class Backlog(Generic[T]):
         """Why nothing more is taken, or None."""
         return self._reason
 
-    def put(self, item: T) -> None:
-        """Append `item`.
+    def put(self, a: object, b: object, c: object, d: object, e: object, f: object, g: object, h: object) -> None:
+        """Append an item of eight objects.
 
         Raises
         ------
@@ -113,24 +130,53 @@ class Backlog(Generic[T]):
         queue = self._queue
         if len(queue) >= self._limit:
             self._make_room(0)
-        queue.append(item)
+        item = (a, b, c, d, e, f, g, h)
+        try:
+            queue.extend(item)
+        except MemoryError:
+            self._mend(item)
+            raise
         if self._attention:
             self._attend(item)
 
-    def put_sized(self, item: T, size: int) -> None:
-        """Append `item`, which holds `size` bytes. Raises as `put`."""
+    def put_sized(self, a: object, b: object, c: object, d: object, e: object, f: object, g: object, size: int) -> None:
+        """Append an item of seven objects and the `size` in bytes of what it holds. Raises as `put`."""
+        item = (a, b, c, d, e, f, g, _Size(size))
         self._make_room(size)
-        sized = _Sized(item, size)
-        self._queue.append(sized)
+        try:
+            self._queue.extend(item)
+        except MemoryError:
+            self._mend(item)
+            self._uncount(size)
+            raise
         if self._attention:
-            self._attend(sized)
+            self._attend(item)
 
-    def put_always(self, item: T) -> None:
-        """Append `item` whatever the bounds, also after `close`, and wake the consumer: for the owner's own marks."""
-        self._queue.append(item)
+    def _mend(self, item: tuple[Any, ...]) -> None:
+        """Remove what there is of `item`, which memory did not suffice for: nothing was accepted."""
+        with self._counting:
+            queue = self._queue
+            parts = len(queue) % WIDTH
+            if not parts:
+                return
+            # Not far from the end, and without anything that takes memory.
+            for i in range(len(queue) - parts, -1, -1):
+                if all(queue[i + part] is item[part] for part in range(parts)):
+                    for _ in range(parts):
+                        del queue[i]
+                    return
+
+    def _uncount(self, size: int) -> None:
+        with self._counting:
+            self._bytes_put -= size
+
+    def put_always(self, mark: Mark) -> None:
+        """Append the owner's own `mark` whatever the bounds, also after `close`, and wake the consumer."""
+        with self._counting:
+            self._marks.append((self._taken + self._items, mark))
         self.wake()
 
-    def _attend(self, item: T | _Sized[T]) -> None:
+    def _attend(self, item: tuple[Any, ...]) -> None:
         if self._reason is not None:
             # Closed between the look at the limit and the append: the consumer may be gone. Either the item can be
             # taken back, then it was never accepted, or the consumer has it.
@@ -139,29 +185,33 @@ class Backlog(Generic[T]):
             return
         self.wake()
 
-    def _take_back(self, item: T | _Sized[T]) -> bool:
-        """Remove `item` if it is still there; return whether it was."""
-        while True:
-            try:
-                self._queue.remove(item)
-            except ValueError:
-                return False
-            except IndexError:
-                continue  # the consumer took something while the items were compared
-            if isinstance(item, _Sized):
-                with self._counting:
-                    self._bytes_put -= item.size
-            return True
+    def _take_back(self, item: tuple[Any, ...]) -> bool:
+        """Cross out `item` if it is still there; return whether it was."""
+        with self._counting:  # so that nothing is taken meanwhile; what is put goes to the other end
+            queue = self._queue
+            there = list(queue)
+            for i in range(len(there) - WIDTH, -1, -WIDTH):
+                if all(map(is_, there[i : i + WIDTH], item)):
+                    queue[i] = _WITHDRAWN
+                    self._withdrawn += 1
+                    if item[-1].__class__ is _Size:
+                        self._uncount(item[-1])
+                    return True
+        return False
 
     def mark(self) -> Mark:
         """Put a mark behind everything that is in, and return it."""
         mark = Mark()
-        self.put_always(cast(T, mark))
+        self.put_always(mark)
         return mark
 
-    def withdraw(self, item: T) -> None:
-        """Take `item`, which was put with `put_always`, out again if it is still there."""
-        self._take_back(item)
+    def withdraw(self, mark: Mark) -> None:
+        """Take `mark` out again if it is still there."""
+        with self._counting:
+            for i, (_, held) in enumerate(self._marks):
+                if held is mark:
+                    del self._marks[i]
+                    return
 
     def _make_room(self, size: int) -> None:
         if self._admitted(size):
@@ -205,34 +255,50 @@ class Backlog(Generic[T]):
 
     def _fits(self, size: int) -> bool:
         # A single item over the bound is let in when nothing else is sized: its own size was checked by the caller.
-        return len(self._queue) < self.count_max and (not self.bytes or self.bytes + size <= self.bytes_max)
+        return self._items < self.count_max and (not self.bytes or self.bytes + size <= self.bytes_max)
 
     def _half_drained(self) -> bool:
-        return len(self._queue) <= self.count_max // 2 and self.bytes <= self.bytes_max // 2
+        return self._items <= self.count_max // 2 and self.bytes <= self.bytes_max // 2
 
     def _refuse(self) -> NoReturn:
         self.refused += 1
-        raise Full(
-            f"{len(self._queue)} of {self.count_max} commands and {self.bytes} of {self.bytes_max} bytes are waiting"
-        )
+        raise Full(f"{self._items} of {self.count_max} commands and {self.bytes} of {self.bytes_max} bytes are waiting")
 
     def take(self, count: int) -> list[T]:
-        """Remove and return up to `count` items, oldest first. For the one consuming thread."""
+        """Remove and return up to `count` items and marks, oldest first, unfolded. For the one consuming thread."""
+        taken = self._take(count)
+        unfold = self.unfold
+        if unfold is None:
+            return taken
+        unfolded: list[T] = []
+        while taken and not unfolded:
+            for item in taken:
+                unfold(item, unfolded)
+            taken = self._take(count) if not unfolded else []
+        return unfolded
+
+    def _take(self, count: int) -> list[T]:
         self._consumer = threading.get_ident()
-        queue = self._queue
-        taken: list[T] = []
+        taken: list[Any] = []
         size = 0
-        for _ in range(min(count, len(queue))):
-            try:
-                item = queue.popleft()
-            except IndexError:
-                break  # a caller that came too late has taken its item back
-            if isinstance(item, _Sized):
-                size += item.size
-                taken.append(item.item)
-            else:
-                taken.append(item)
-        self._bytes_taken += size
+        with self._counting:
+            queue, marks = self._queue, self._marks
+            pop = queue.popleft
+            for _ in range(count):
+                if marks and marks[0][0] <= self._taken:
+                    taken.append(marks.popleft()[1])
+                elif queue:
+                    item = (pop(), pop(), pop(), pop(), pop(), pop(), pop(), pop())
+                    self._taken += 1
+                    if item[0] is _WITHDRAWN:
+                        self._withdrawn -= 1
+                        continue
+                    if item[7].__class__ is _Size:
+                        size += item[7]
+                    taken.append(item)
+                else:
+                    break
+            self._bytes_taken += size
         if (self._gates or self._exhausted) and self._half_drained():
             self._exhausted = False
             self._open_gates()
@@ -244,11 +310,31 @@ class Backlog(Generic[T]):
 
     def put_back(self, items: Sequence[T]) -> None:
         """Put `items`, which were taken last, back where they were. For the consuming thread, when it can not go on."""
-        self._queue.extendleft(reversed(items))
+        returned: Sequence[Any] = items
+        with self._counting:
+            for item in reversed(returned):
+                if isinstance(item, Mark):
+                    self._marks.appendleft((self._taken, item))
+                else:
+                    *others, last = item
+                    # What was taken does not count in bytes any more.
+                    self._queue.extendleft((int(last) if last.__class__ is _Size else last, *reversed(others)))
+                    self._taken -= 1
 
     def waiting(self) -> list[T]:
         """A copy of what is in, oldest first. For the consuming thread, once nothing more is taken."""
-        return [item.item if isinstance(item, _Sized) else item for item in list(self._queue)]
+        with self._counting:
+            return list(self._waiting_items())
+
+    def _waiting_items(self) -> Iterator[Any]:
+        fields = iter(list(self._queue))
+        marks = deque(self._marks)
+        for number, item in enumerate(zip(*[fields] * WIDTH, strict=True), self._taken):
+            while marks and marks[0][0] <= number:
+                yield marks.popleft()[1]
+            if item[0] is not _WITHDRAWN:
+                yield item
+        yield from (mark for _, mark in marks)
 
     def wait(self) -> None:
         """Wait until there is something to take, or until woken. For the consuming thread."""
@@ -274,7 +360,7 @@ class Backlog(Generic[T]):
 
     def conclude(self) -> bool:
         """Whether nothing will come any more, now that it is closed and empty. For the consuming thread."""
-        return not self._queue
+        return not len(self)
 
     def _disown(self) -> None:
         # In a child after a fork: there is no consumer here, and whoever held a lock is not here to let it go.

@@ -33,11 +33,19 @@ PIECE = 16
 """How many entries are sealed before it is looked whether the thread's turn is over."""
 
 
-Accepted = tuple[str, Any, int, Callable[..., c.Command], *tuple[Any, ...]]
-"""What a call leaves in the backlog: its name, key and time (UNIX nanoseconds); how to make a command, and of what.
+Make = Callable[..., c.Command]
 
-One tuple for all of it: what a caller leaves behind costs it time, and the collector's time. The key is only shown.
+Accepted = tuple[str, Any, int, Make, Any, Any, Any, Any]
+"""What a call leaves in the backlog: its name, key and time (UNIX nanoseconds), how to make a command, and of what.
+
+The command is what the fourth gives when it is called with the key and the last four. The key may be anything that
+`str` makes the key of.
 """
+
+
+def called(key: Any, make: Make, arguments: tuple[Any, ...], *rest: Any) -> c.Command:
+    """Make a command of any number of arguments."""
+    return make(*arguments)
 
 
 class Entry(NamedTuple):
@@ -290,7 +298,7 @@ class Appender:
         if isinstance(item, Entry):
             return item  # it went through the journal
         try:
-            return Entry.of(item[2], item[3](*item[4:]))
+            return Entry.of(item[2], item[3](item[1], item[4], item[5], item[6], item[7]))
         except Exception as error:  # noqa: BLE001 - whatever it is, the commands behind it must go on
             operation, key, accepted_ns = item[:3]
             return self._quarantined(accepted_ns // 1_000_000, operation, str(key), error)

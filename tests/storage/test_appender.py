@@ -17,7 +17,7 @@ from eventstore.errors import Diverged, Fenced, Held
 from eventstore.keys import Keys
 from eventstore.model.enums import OrderStatus
 from eventstore.model.identifiers import TraderId
-from eventstore.storage.appender import ARGUMENTS_MAX, Appender, Batch, Claim, claim
+from eventstore.storage.appender import ARGUMENTS_MAX, Appender, Batch, Claim, called, claim
 from eventstore.storage.connect import connect
 from tests.support.effort import effort
 from tests.support.logs import check_log, dump, folded, read_fence, read_log, views_of
@@ -41,7 +41,10 @@ class Writing:
         self.position = self.claimed.position
 
     def seal(self, *commands: c.Command, at_ms: int = NOW_MS) -> Batch:
-        items = [("verb", "key", at_ms * 1_000_000, lambda command=command: command) for command in commands]
+        items = [
+            ("verb", "key", at_ms * 1_000_000, called, lambda command=command: command, (), None, None)
+            for command in commands
+        ]
         batch = self.appender.seal(self.position + 1, [self.appender.encode(item) for item in items])
         self.position = batch.last
         return batch

@@ -23,7 +23,7 @@ from eventstore import commands as c
 from eventstore.durability import Durability
 from eventstore.errors import ConfigError, Held, Retryable, StorageError
 from eventstore.keys import Keys
-from eventstore.storage.appender import Appender, claim
+from eventstore.storage.appender import Appender, called, claim
 from eventstore.storage.connect import connect
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import find_server_binary
@@ -77,7 +77,10 @@ class Writing:
     def write(self, count: int = 1) -> int:
         """Append a batch of so many commands; the position of the last."""
         first = self.applied.position + 1
-        items = [("add", "key", 1, c.Add, f"key {first + n}", b"value") for n in range(count)]
+        items = [
+            ("add", f"key {first + n}", 1, called, c.Add, (f"key {first + n}", b"value"), None, None)
+            for n in range(count)
+        ]
         batch = self.appender.seal(first, [self.appender.encode(item) for item in items])
         self.appender.send(batch)
         self.appender.receive(batch)

@@ -16,7 +16,7 @@ from redis import Redis
 from eventstore import commands as c
 from eventstore.keys import Keys
 from eventstore.storage import embedded
-from eventstore.storage.appender import Appender, claim
+from eventstore.storage.appender import Appender, called, claim
 from eventstore.storage.connect import connect
 from eventstore.storage.embedded import EmbeddedServer
 from tests.support.databases import TRADER
@@ -50,7 +50,10 @@ def append(url: str, commands: Sequence[c.Command]) -> int:
         client.config_set("appendfsync", "always")
         claimed = claim(client, KEYS, "somebody", 1)
         appender = Appender(client, KEYS, claimed)
-        entries = [appender.encode(("call", "key", 1, type(command), *command)) for command in commands]
+        entries = [
+            appender.encode(("call", "key", 1, called, type(command), tuple(command), None, None))
+            for command in commands
+        ]
         batch = appender.seal(claimed.position + 1, entries)
         appender.send(batch)
         appender.receive(batch)

@@ -1,5 +1,6 @@
 """The backlog: nothing accepted is lost or overtaken, whatever the threads do; nothing is taken over the bound."""
 
+import gc
 import os
 import signal
 import sys
@@ -8,13 +9,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.backlogs import Values
 from tests.support.processes import PythonProcess
-from workers.backlog import Backlog, Full, Shut
+from workers.backlog import WIDTH, Backlog, Full, Shut
+from workers.watermark import Mark
 
 # Long enough for a test to fail by itself; no test waits that long when it passes.
 PATIENCE_S = 30.0
@@ -76,29 +80,29 @@ def until(condition: Callable[[], bool]) -> None:
 @given(st.lists(st.tuples(st.sampled_from(("put", "put_sized", "put_always", "take")), st.integers(0, 9))))
 def test_items_come_out_in_the_order_in_which_they_went_in(steps: list[tuple[str, int]]) -> None:
     """First in, first out, of all three kinds of `put`, in takes of any size; the bytes are those of what waits."""
-    backlog: Backlog[tuple[int, int]] = Backlog(1000, 1000)
-    model: list[tuple[int, int]] = []
+    backlog = Values(1000, 1000)
+    model: list[Any] = []
     sized: set[int] = set()
     for number, (step, size) in enumerate(steps):
         if step == "take":
             assert backlog.take(size) == model[:size]
             del model[:size]
         else:
-            model.append((number, size))
+            model.append(Mark() if step == "put_always" else (number, size))
             if step == "put_sized":
                 sized.add(number)
-                backlog.put_sized((number, size), size)
+                backlog.put_sized(model[-1], size)
             else:
-                getattr(backlog, step)((number, size))
+                getattr(backlog, step)(model[-1])
         assert len(backlog) == len(model)
-        assert backlog.bytes == sum(held for of, held in model if of in sized)
+        assert backlog.bytes == sum(held[1] for held in model if not isinstance(held, Mark) and held[0] in sized)
         assert backlog.waiting() == model
 
 
 @given(st.integers(1, 20), st.integers(1, 100), st.lists(st.integers(0, 60), max_size=60))
 def test_no_more_is_taken_than_the_bounds_allow(count_max: int, bytes_max: int, sizes: list[int]) -> None:
     """Count and bytes stay in their bounds, but for one item that is over the bound in bytes by itself."""
-    backlog: Backlog[int] = Backlog(count_max, bytes_max, on_full="raise")
+    backlog = Values(count_max, bytes_max, on_full="raise")
     accepted = refused = 0
     for number, size in enumerate(sizes):
         fits = len(backlog) < count_max and (backlog.bytes == 0 or backlog.bytes + size <= bytes_max)
@@ -115,7 +119,7 @@ def test_no_more_is_taken_than_the_bounds_allow(count_max: int, bytes_max: int, 
 
 
 def test_what_carries_no_size_is_bounded_by_count_alone() -> None:
-    backlog: Backlog[int] = Backlog(3, 10, on_full="raise")
+    backlog = Values(3, 10, on_full="raise")
     backlog.put_sized(1, 10)
     backlog.put(2)
     with pytest.raises(Full):
@@ -128,12 +132,13 @@ def test_what_carries_no_size_is_bounded_by_count_alone() -> None:
 
 def test_the_owners_marks_are_taken_whatever_the_bounds() -> None:
     """`put_always` goes in when the backlog is full, and after it was closed."""
-    backlog: Backlog[int] = Backlog(1, 1, on_full="raise")
+    backlog = Values(1, 1, on_full="raise")
+    first, second = Mark(), Mark()
     backlog.put(1)
-    backlog.put_always(2)
+    backlog.put_always(first)
     backlog.close("over")
-    backlog.put_always(3)
-    assert backlog.take(9) == [1, 2, 3]
+    backlog.put_always(second)
+    assert backlog.take(9) == [1, first, second]
 
 
 # -- Blocking ----------------------------------------------------------------------------------------------------------
@@ -142,7 +147,7 @@ def test_the_owners_marks_are_taken_whatever_the_bounds() -> None:
 @pytest.mark.parametrize("size", [0, 10])
 def test_a_caller_waits_for_room_and_goes_on_when_half_is_drained(size: int) -> None:
     """At the bound, in count or in bytes, `put` blocks; not one item taken wakes it, but half of them taken."""
-    backlog: Backlog[int] = Backlog(8, 80 if size else 1 << 30, block_timeout_s=PATIENCE_S)
+    backlog = Values(8, 80 if size else 1 << 30, block_timeout_s=PATIENCE_S)
     for number in range(8):
         backlog.put_sized(number, size)
     waiter = started(lambda: backlog.put_sized(8, size))
@@ -158,7 +163,7 @@ def test_a_caller_waits_for_room_and_goes_on_when_half_is_drained(size: int) -> 
 
 
 def test_a_caller_that_waited_in_vain_is_refused_and_nothing_was_accepted() -> None:
-    backlog: Backlog[int] = Backlog(1, 1, block_timeout_s=0.01)
+    backlog = Values(1, 1, block_timeout_s=0.01)
     backlog.put(1)
     with pytest.raises(Full):
         backlog.put(2)
@@ -172,7 +177,7 @@ def test_a_caller_that_waited_in_vain_is_refused_and_nothing_was_accepted() -> N
 
 def test_a_caller_whose_time_is_up_takes_the_room_that_there_is() -> None:
     """Room that was made without draining half is used at the end of the wait rather than refused."""
-    backlog: Backlog[int] = Backlog(4, 4, block_timeout_s=0.05)
+    backlog = Values(4, 4, block_timeout_s=0.05)
     for number in range(4):
         backlog.put(number)
     waiter = started(lambda: backlog.put(4))
@@ -184,7 +189,7 @@ def test_a_caller_whose_time_is_up_takes_the_room_that_there_is() -> None:
 
 def test_the_consumer_itself_is_refused_at_once_instead_of_waiting_for_itself() -> None:
     """A call from the consuming thread, as from a log handler, raises at a full backlog: nobody else makes room."""
-    backlog: Backlog[int] = Backlog(1, 1, block_timeout_s=PATIENCE_S)
+    backlog = Values(1, 1, block_timeout_s=PATIENCE_S)
     refused = threading.Event()
 
     def consume() -> None:
@@ -200,7 +205,7 @@ def test_the_consumer_itself_is_refused_at_once_instead_of_waiting_for_itself() 
 
 def test_one_caller_waits_in_vain_and_not_one_after_the_other() -> None:
     """Once somebody has waited for nothing, the others are refused at once until half is drained."""
-    backlog: Backlog[int] = Backlog(2, 2, block_timeout_s=0.01)
+    backlog = Values(2, 2, block_timeout_s=0.01)
     backlog.put(1)
     backlog.put(2)
     with pytest.raises(Full):
@@ -220,23 +225,27 @@ def test_one_caller_waits_in_vain_and_not_one_after_the_other() -> None:
 
 
 def test_what_was_put_for_the_owner_can_be_withdrawn() -> None:
-    backlog: Backlog[str] = Backlog(10, 10)
-    for item in ("a", "mark", "b"):
-        backlog.put_always(item)
-    backlog.withdraw("mark")
-    backlog.withdraw("mark")
-    assert backlog.take(9) == ["a", "b"]
+    backlog = Values(10, 10)
+    marks = [Mark() for _ in range(3)]
+    for mark in marks:
+        backlog.put_always(mark)
+    backlog.withdraw(marks[1])
+    backlog.withdraw(marks[1])
+    assert backlog.take(9) == [marks[0], marks[2]]
 
 
 def test_what_was_taken_can_be_put_back() -> None:
     """In its order, before what came in meanwhile."""
-    backlog: Backlog[int] = Backlog(10, 10)
-    for number in range(4):
-        backlog.put(number)
-    taken = backlog.take(3)
+    backlog = Values(10, 10)
+    mark = Mark()
+    backlog.put(0)
+    backlog.put_always(mark)
+    for number in range(1, 4):
+        backlog.put_sized(number, 1)
+    taken = backlog.take(4)
     backlog.put(4)
     backlog.put_back(taken)
-    assert backlog.waiting() == [0, 1, 2, 3, 4]
+    assert backlog.waiting() == [0, mark, 1, 2, 3, 4]
 
 
 def test_a_child_after_a_fork_can_put_nothing() -> None:
@@ -244,13 +253,14 @@ def test_a_child_after_a_fork_can_put_nothing() -> None:
     script = """
 import os, threading
 from workers.backlog import Backlog, Shut
+rest = (None,) * 6
 backlog = Backlog(10, 10)
-backlog.put(1)
+backlog.put(1, *rest, None)
 backlog._counting.acquire()
 if os.fork() == 0:
     refused = []
     def put():
-        for put in (lambda: backlog.put(2), lambda: backlog.put_sized(2, 1)):
+        for put in (lambda: backlog.put(2, *rest, None), lambda: backlog.put_sized(2, *rest, 1)):
             try:
                 put()
             except Shut as error:
@@ -262,8 +272,8 @@ if os.fork() == 0:
     os._exit(0)
 backlog._counting.release()
 os.wait()
-backlog.put(2)
-print(backlog.take(9), flush=True)
+backlog.put(2, *rest, None)
+print([item[0] for item in backlog.take(9)], flush=True)
 """
     with PythonProcess(script) as process:
         assert process.line().startswith("2 {'it was inherited through a fork")
@@ -272,7 +282,7 @@ print(backlog.take(9), flush=True)
 
 
 def test_closing_wakes_whoever_waits_for_room() -> None:
-    backlog: Backlog[int] = Backlog(1, 1, block_timeout_s=PATIENCE_S)
+    backlog = Values(1, 1, block_timeout_s=PATIENCE_S)
     backlog.put(1)
     shut = threading.Event()
 
@@ -293,7 +303,7 @@ def test_closing_wakes_whoever_waits_for_room() -> None:
 
 def test_a_closed_backlog_takes_nothing_and_keeps_what_it_has() -> None:
     """After `close` every `put` raises with the first reason; what was accepted before stays to be taken."""
-    backlog: Backlog[int] = Backlog(10, 10)
+    backlog = Values(10, 10)
     backlog.put(1)
     backlog.close("first")
     backlog.close("second")
@@ -309,7 +319,7 @@ def test_a_closed_backlog_takes_nothing_and_keeps_what_it_has() -> None:
 @pytest.mark.parametrize("count_max", [7, 1 << 20])
 def test_nothing_accepted_is_lost_and_each_callers_order_is_kept(count_max: int) -> None:
     """Four threads put, one takes, as mixed as can be: what was accepted is what is taken, in each one's order."""
-    backlog: Backlog[tuple[int, int]] = Backlog(count_max, 64, block_timeout_s=PATIENCE_S)
+    backlog = Values(count_max, 64, block_timeout_s=PATIENCE_S)
     taken: list[tuple[int, int]] = []
 
     def put(caller: int) -> None:
@@ -343,9 +353,9 @@ def test_what_close_meets_half_way_is_either_taken_or_refused() -> None:
         for round_ in range(150):
             accepted: list[Counter[int]] = [Counter() for _ in range(3)]
             taken: Counter[int] = Counter()
-            backlog: Backlog[int] = Backlog(1 << 20, 1 << 20)
+            backlog = Values(1 << 20, 1 << 20)
 
-            def put(own: Counter[int], backlog: Backlog[int] = backlog) -> None:
+            def put(own: Counter[int], backlog: Values = backlog) -> None:
                 try:
                     while True:
                         # Equal items of several callers: taking one back must not take another's.
@@ -356,7 +366,7 @@ def test_what_close_meets_half_way_is_either_taken_or_refused() -> None:
                 except Shut:
                     pass
 
-            def take(taken: Counter[int] = taken, backlog: Backlog[int] = backlog) -> None:
+            def take(taken: Counter[int] = taken, backlog: Values = backlog) -> None:
                 while True:
                     items = backlog.take(32)
                     taken.update(items)
@@ -366,7 +376,7 @@ def test_what_close_meets_half_way_is_either_taken_or_refused() -> None:
                         return
                     backlog.wait()
 
-            def close(backlog: Backlog[int] = backlog, round_: int = round_) -> None:
+            def close(backlog: Values = backlog, round_: int = round_) -> None:
                 until(lambda: len(backlog) >= round_ % 7)
                 backlog.close("over")
 
@@ -374,53 +384,108 @@ def test_what_close_meets_half_way_is_either_taken_or_refused() -> None:
             assert taken == sum(accepted, Counter())
 
 
-class Slow:
-    """An item whose comparison gives way to other threads, as comparing records does."""
-
-    def __eq__(self, other: object) -> bool:
-        time.sleep(0)
-        return self is other
-
-    __hash__ = None
-
-
-def test_a_put_that_is_taken_back_while_items_are_taken_ends_in_one_of_the_two() -> None:
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_put_that_is_taken_back_while_items_are_taken_ends_in_one_of_the_two(size: int) -> None:
     """The backlog may change while a late item is looked for: `put` still returns or raises `Shut`, nothing else."""
     with eager_threads():
-        for _ in range(50):
-            backlog: Backlog[Slow] = Backlog(1 << 20, 1 << 20)
-            for _ in range(200):
-                backlog.put(Slow())
+        for round_ in range(100):
+            backlog = Values(1 << 20, 1 << 20)
+            for number in range(round_):
+                backlog.put_sized(number, size) if size else backlog.put(number)
             outcomes: Counter[str] = Counter()
-            taken: list[Slow] = []
+            taken: list[Any] = []
 
-            def put(backlog: Backlog[Slow] = backlog, outcomes: Counter[str] = outcomes) -> None:
-                # What `put` does when `close` comes between its look at the bound and its append.
-                item = Slow()
-                backlog._queue.append(item)
+            def put(backlog: Values = backlog, outcomes: Counter[str] = outcomes) -> None:
+                # What a put does when `close` comes between its look at the bound and its append.
+                limit, admitted = backlog._limit, backlog._admitted
+                backlog._limit = 1 << 30
+                backlog._admitted = lambda size: setattr(backlog, "_bytes_put", backlog._bytes_put + size) or True
                 try:
-                    backlog._attend(item)
+                    backlog.put_sized("late", size) if size else backlog.put("late")
                 except Shut:
                     outcomes["refused"] += 1
                 else:
                     outcomes["accepted"] += 1
+                backlog._limit, backlog._admitted = limit, admitted
 
-            def take(backlog: Backlog[Slow] = backlog, taken: list[Slow] = taken) -> None:
+            def take(backlog: Values = backlog, taken: list[Any] = taken) -> None:
                 while len(backlog):
                     taken.extend(backlog.take(1))
 
             backlog.close("over")
             Threads(put, take).join()
             assert sum(outcomes.values()) == 1
-            assert len(taken) + len(backlog.take(9)) == 200 + outcomes["accepted"]
+            expected = [*range(round_), *["late"] * outcomes["accepted"]]
+            assert taken + backlog.waiting() == expected
+            assert [*taken, *backlog.take(round_ + 9)] == expected
+            assert (len(backlog), backlog.bytes) == (0, 0)
+
+
+def test_what_is_taken_back_is_not_there_any_more_and_nothing_else_is_missing() -> None:
+    """Late items, crossed out between others: neither taken nor counted, and a mark behind them stays in its place."""
+    backlog = Values(10, 100)
+    for number in range(3):
+        backlog.put(number)
+    late = (1000, *(None,) * (WIDTH - 1))
+    backlog._queue.extend(late)
+    backlog.put(4)
+    mark = backlog.mark()
+    backlog.put(5)
+    assert backlog._take_back(late)
+    assert not backlog._take_back(late)
+    assert len(backlog) == 6
+    assert backlog.waiting() == [0, 1, 2, 4, mark, 5]
+    assert backlog.take(9) == [0, 1, 2, 4, mark, 5]
+    assert len(backlog) == 0
+
+
+def test_a_call_leaves_nothing_for_the_collector() -> None:
+    """Items that wait are no objects of their own: the collector has none of them to look at, however many wait."""
+    backlog = Backlog[Any](1 << 20, 1 << 20)
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(gc.get_objects(generation=0))
+        for number in range(10_000):
+            backlog.put("call", "key", number, len, 1, 2, 3, 4)
+        assert len(gc.get_objects(generation=0)) - before < 100
+    finally:
+        gc.enable()
+    assert len(backlog) == 10_000
+
+
+@pytest.mark.parametrize("sized", [False, True])
+def test_when_memory_runs_out_an_item_is_in_whole_or_not_at_all(sized: bool) -> None:
+    """Whichever request for memory fails, in the middle of an item, too: the call raises, and nothing of it is in."""
+    testcapi = pytest.importorskip("_testcapi")
+    backlog: Backlog[Any] = Backlog(1 << 20, 1 << 30)
+    put = backlog.put_sized if sized else backlog.put
+    expected, failed = [], 0
+    for number in range(1000, 1300):
+        for failing in range(12):
+            item = ("call", "key", number * 1000 + failing, None, "a", "b", "c", 1)
+            accepted = True
+            testcapi.set_nomemory(failing, failing + 1)
+            try:
+                put(*item)
+            except MemoryError:
+                accepted = False
+            testcapi.remove_mem_hooks()
+            if accepted:
+                expected.append(item)
+            failed += not accepted
+    assert failed > 300
+    assert backlog.bytes == len(expected) * sized
+    assert backlog.waiting() == expected == backlog.take(1 << 20)
+    assert (len(backlog), backlog.bytes) == (0, 0)
 
 
 # -- Sleeping and waking -----------------------------------------------------------------------------------------------
 
 
 def test_a_put_wakes_the_consumer() -> None:
-    backlog: Backlog[int] = Backlog(10, 10)
-    taken: list[int] = []
+    backlog = Values(10, 10)
+    taken: list[Any] = []
 
     def consume() -> None:
         while len(taken) < 3:
@@ -432,15 +497,16 @@ def test_a_put_wakes_the_consumer() -> None:
     until(lambda: taken == [1])
     backlog.put_sized(2, 1)
     until(lambda: taken == [1, 2])
-    backlog.put_always(3)
+    mark = Mark()
+    backlog.put_always(mark)
     consumer.join(PATIENCE_S)
-    assert taken == [1, 2, 3]
+    assert taken == [1, 2, mark]
 
 
 def test_lingering_ends_when_woken() -> None:
-    backlog: Backlog[int] = Backlog(10, 10)
+    backlog = Values(10, 10)
     lingering = started(lambda: backlog.linger(PATIENCE_S))
-    backlog.put_always(1)
+    backlog.put_always(Mark())
     lingering.join(5)
     assert not lingering.is_alive()
 
@@ -450,7 +516,7 @@ def test_lingering_ends_when_woken() -> None:
 
 def test_a_put_from_a_signal_handler_does_not_deadlock() -> None:
     """A handler may put while the interrupted code is inside any `put`: all items arrive."""
-    backlog: Backlog[str] = Backlog(1 << 20, 1 << 20)
+    backlog = Values(1 << 20, 1 << 20)
     put: Counter[str] = Counter()
 
     def handle(number: int, frame: object) -> None:
@@ -481,7 +547,7 @@ def test_a_put_from_a_signal_handler_does_not_deadlock() -> None:
 
 def test_a_put_from_a_finalizer_does_not_deadlock() -> None:
     """``__del__`` runs wherever an object dies, on the consuming thread too: putting from there is fine."""
-    backlog: Backlog[str] = Backlog(1000, 1000)
+    backlog = Values(1000, 1000)
 
     class Dying:
         def __del__(self) -> None:
@@ -496,7 +562,7 @@ def test_a_put_from_a_finalizer_does_not_deadlock() -> None:
 
 
 def test_a_consumer_sleeps_while_there_is_nothing_and_is_woken_by_a_put() -> None:
-    backlog: Backlog[int] = Backlog(10, 100)
+    backlog = Values(10, 100)
     consumer = threading.Thread(target=backlog.wait)
     consumer.start()
     consumer.join(0.05)
@@ -509,7 +575,7 @@ def test_a_consumer_sleeps_while_there_is_nothing_and_is_woken_by_a_put() -> Non
 
 
 def test_a_consumer_that_lingers_is_not_woken_by_a_put_and_is_by_a_wake() -> None:
-    backlog: Backlog[int] = Backlog(10, 100)
+    backlog = Values(10, 100)
     consumer = threading.Thread(target=backlog.linger, args=(86_400.0,))
     consumer.start()
     backlog.put(1)
@@ -521,7 +587,7 @@ def test_a_consumer_that_lingers_is_not_woken_by_a_put_and_is_by_a_wake() -> Non
 
 
 def test_a_caller_that_waits_for_room_sleeps_until_half_is_drained() -> None:
-    backlog: Backlog[int] = Backlog(4, 100, "block", 86_400.0)
+    backlog = Values(4, 100, "block", 86_400.0)
     for number in range(4):
         backlog.put(number)
     caller = threading.Thread(target=backlog.put, args=(4,))

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.backlogs import Values
 from tests.support.scripted_sink import RECEIVE, SEND, Batch, Keeping, ScriptedSink
-from workers.backlog import Backlog, Full, Shut
+from workers.backlog import Full, Shut
 from workers.batch import BatchFormer
 from workers.gate import Gate
 from workers.sink import Backoff, Regressed, Unavailable
@@ -63,7 +64,7 @@ class Fixture:
     ) -> None:
         self.sink = sink
         self.heard = Heard()
-        self.backlog: Backlog[Any] = Backlog(1 << 20, 1 << 20)
+        self.backlog = Values(1 << 20, 1 << 20)
         self.writer: Writer[Any, Any, Batch] = Writer(
             self.backlog,
             sink,
