@@ -9,14 +9,13 @@ follow IEEE 754, so the same fills give the same state everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from decimal import ROUND_HALF_EVEN, Decimal
-from math import trunc
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any, Self
 
 from eventstore.model.currency import Currency
 from eventstore.model.enums import OrderSide, PositionSide
-from eventstore.model.errors import DuplicateFill, EventMismatch, InvalidValue
+from eventstore.model.errors import InvalidValue
 from eventstore.model.events import OrderFilled
 from eventstore.model.identifiers import (
     AccountId,
@@ -32,15 +31,14 @@ from eventstore.model.identifiers import (
 )
 from eventstore.model.instrument import Instrument
 from eventstore.model.position_basis import PositionBasis
-from eventstore.model.record import U64_MAX
-from eventstore.model.values import EXACT, Money, Price, Quantity, to_double
+from eventstore.model.position_fold import add_fills, money, profit_of, whole_units
+from eventstore.model.values import Money, Price, Quantity, to_double
 
 __all__ = ["RETURN_DECIMALS", "Position", "PositionBasis"]
 
 RETURN_DECIMALS = 5
 """Decimals of the return in `Position.to_dict`."""
 
-_AMOUNT_MAX = 1e30
 _NOTHING = Decimal(0)
 
 
@@ -78,11 +76,13 @@ class Position:
 
     __slots__ = (
         "_base_code",
+        "_booked",
         "_buy_qty",
         "_commissions",
         "_events",
+        "_held",
+        "_peak",
         "_sell_qty",
-        "_step",
         "_trades",
         "account_id",
         "avg_px_close",
@@ -130,10 +130,10 @@ class Position:
         self.ts_init = self.ts_opened = self.ts_last = self.ts_closed = self.duration_ns = 0
         self.avg_px_open = self.avg_px_close = self.realized_return = 0.0
         self.realized_pnl: Money = Money.zero(basis.settlement_currency)
-        self._buy_qty: Decimal = _NOTHING
-        self._sell_qty: Decimal = _NOTHING
+        # Whole numbers: what is held and was at most, in units of the position's quantity; what was bought and sold, of
+        # `PRECISION_MAX` decimals; the profit, of the settlement currency's.
+        self._held = self._peak = self._buy_qty = self._sell_qty = self._booked = 0
         self._base_code = None if basis.base_currency is None else basis.base_currency.code
-        self._step = Decimal(1).scaleb(-basis.size_precision)
         self._commissions: dict[str, Money] = {}
         self._trades: set[tuple[TradeId, bool, Quantity, Price]] = set()
         self._events: list[OrderFilled] = []
@@ -155,8 +155,7 @@ class Position:
         if first is None:
             raise InvalidValue(f"Position: no fills of {basis.instrument_id} to build from; give at least one")
         self = cls(basis, first)
-        for fill in remaining:
-            self.apply(fill)
+        add_fills(self, remaining)
         return self
 
     def apply(self, fill: OrderFilled) -> None:
@@ -173,113 +172,7 @@ class Position:
         InvalidValue
             If it has no side or quantity, or amounts grow beyond what can be computed.
         """
-        trade = self._check(fill)
-        settlement = self.basis.settlement_currency
-        is_buy = fill.order_side is OrderSide.BUY
-        commission, last_qty = fill.commission, fill.last_qty
-        code = commission.currency.code
-        fresh = self.side is PositionSide.FLAT
-
-        gain = -to_double(commission.amount) if code == settlement.code else 0.0
-        if fresh:
-            before = bought = sold = _NOTHING
-            averages = to_double(fill.last_px), 0.0, 0.0
-            paid = None
-        else:
-            before, bought, sold = self.signed_qty, self._buy_qty, self._sell_qty
-            averages, profit = self._averages_with(fill, is_buy)
-            gain = to_double(self.realized_pnl.amount) + (gain + profit)
-            paid = self._commissions.get(code)
-        realized = _booked(f"Position {self.id}: realized_pnl", gain, settlement)
-        paid = commission if paid is None else _sum(paid, commission)
-        if is_buy:
-            after, bought = self._moved(before, last_qty, to_double), EXACT.add(bought, last_qty)
-        else:
-            after, sold = self._moved(before, last_qty.copy_negate(), to_double), EXACT.add(sold, last_qty)
-        if self.basis.quantity_net_of_commission and code == self._base_code:
-            after = self._moved(after, commission.amount.copy_negate(), float)
-        quantity = Decimal.__new__(Quantity, after.copy_abs())
-
-        # Nothing below raises: from here on the position changes.
-        if fresh:
-            self.entry = fill.order_side
-            self.opening_order_id, self.closing_order_id = fill.client_order_id, None
-            self.ts_init, self.ts_opened, self.ts_closed, self.duration_ns = fill.ts_init, fill.ts_event, 0, 0
-            self._commissions, self._trades, self._events = {}, set(), []
-        if fresh or quantity > self.peak_qty:
-            self.peak_qty = quantity
-        self.avg_px_open, self.avg_px_close, self.realized_return = averages
-        self.realized_pnl, self.signed_qty, self.quantity = realized, after, quantity
-        self._buy_qty, self._sell_qty = bought, sold
-        self._commissions[code] = paid
-        self._trades.add(trade)
-        self._events.append(fill)
-        self.ts_last = fill.ts_event
-        if after > 0:
-            self.entry, self.side = OrderSide.BUY, PositionSide.LONG
-        elif after < 0:
-            self.entry, self.side = OrderSide.SELL, PositionSide.SHORT
-        else:
-            self.side = PositionSide.FLAT
-            self.closing_order_id = fill.client_order_id
-            self.ts_closed = fill.ts_event
-            self.duration_ns = (fill.ts_event - self.ts_opened) & U64_MAX  # unsigned, as NautilusTrader's
-
-    def _moved(self, held: Decimal, by: Decimal, double: Callable[[Decimal], float]) -> Decimal:
-        """Return the signed quantity `held` changed `by` an amount, with the decimals of the position's quantity.
-
-        What fits in these decimals is exact. What has more, such as a commission, is rounded as NautilusTrader does,
-        which keeps the signed quantity as a double: halves go where the nearest double of the sum lies.
-        """
-        exact = EXACT.add(held, by)
-        if -int(exact.as_tuple().exponent) <= self.basis.size_precision:
-            return exact.quantize(self._step, ROUND_HALF_EVEN, EXACT)
-        rounded = round(float(held) + double(by), self.basis.size_precision)
-        return Decimal(repr(rounded)).quantize(self._step, ROUND_HALF_EVEN, EXACT)
-
-    def _check(self, fill: OrderFilled) -> tuple[TradeId, bool, Quantity, Price]:
-        """Return what tells the fill from others, or raise if it can not be applied."""
-        if not isinstance(fill, OrderFilled):
-            raise TypeError(f"Position {self.id}: expected OrderFilled, got {type(fill).__name__} ({fill!r:.80})")
-        position_id = fill.position_id
-        if (
-            fill.instrument_id != self.instrument_id
-            or fill.trader_id != self.trader_id
-            or (position_id != self.id and position_id is not None)  # None is taken at the caller's word
-        ):
-            raise EventMismatch(
-                f"Position {self.id}: fill {fill.trade_id} is of position {position_id}, instrument "
-                f"{fill.instrument_id}, trader {fill.trader_id}, not of {self.instrument_id} and {self.trader_id}; "
-                "apply it to its own position"
-            )
-        if fill.order_side is OrderSide.NO_ORDER_SIDE:
-            raise InvalidValue(f"Position {self.id}: fill {fill.trade_id} has no side; it has to be BUY or SELL")
-        if not fill.last_qty:
-            raise InvalidValue(f"Position {self.id}: fill {fill.trade_id} has a last_qty of 0; it has to be positive")
-        # A venue may give both sides of a trade with oneself, and its parts, one trade id.
-        trade = (fill.trade_id, fill.order_side is OrderSide.BUY, fill.last_qty, fill.last_px)
-        if trade in self._trades:
-            raise DuplicateFill(
-                f"Position {self.id}: trade {fill.trade_id}, {fill.order_side.name} {fill.last_qty} at {fill.last_px}, "
-                "was applied already; drop the repetition"
-            )
-        return trade
-
-    def _averages_with(self, fill: OrderFilled, is_buy: bool) -> tuple[tuple[float, float, float], float]:
-        """Return average opening and closing price and return with the fill added, and the profit that it makes."""
-        avg_open, avg_close = self.avg_px_open, self.avg_px_close
-        px, qty, held = to_double(fill.last_px), to_double(fill.last_qty), to_double(self.quantity)
-        is_long = self.side is PositionSide.LONG
-        if is_long is is_buy:
-            return ((avg_open * held + px * qty) / (held + qty), avg_close, self.realized_return), 0.0
-        counted = to_double(self._buy_qty if is_buy else self._sell_qty)
-        avg_close = px if avg_close == 0.0 else (avg_close * counted + px * qty) / (counted + qty)
-        ratio = 0.0
-        if avg_open != 0.0:
-            ratio = (avg_close - avg_open if is_long else avg_open - avg_close) / avg_open
-        # NautilusTrader keeps the signed quantity as a double: it bounds what can be closed by that.
-        closed = min(qty, abs(float(self.signed_qty)))
-        return (avg_open, avg_close, ratio), _profit(self.basis, avg_open, px, closed, is_long)
+        add_fills(self, (fill,))
 
     @property
     def symbol(self) -> Symbol:
@@ -357,8 +250,9 @@ class Position:
             return Money.zero(settlement)
         _check_price("unrealized_pnl", last)
         held = min(to_double(self.quantity), abs(float(self.signed_qty)))  # as in closing it
-        profit = _profit(self.basis, self.avg_px_open, to_double(last), held, self.is_long)
-        return _booked(f"Position {self.id}: unrealized_pnl", profit, settlement)
+        multiplier = to_double(self.basis.multiplier)
+        profit = profit_of(self.basis.is_inverse, multiplier, self.avg_px_open, to_double(last), held, self.is_long)
+        return _rounded(f"Position {self.id}: unrealized_pnl", profit, settlement)
 
     def total_pnl(self, last: Price) -> Money:
         """Return realized and unrealized profit together."""
@@ -376,10 +270,10 @@ class Position:
         basis = self.basis
         size, px = to_double(self.quantity) * to_double(basis.multiplier), to_double(price)
         if not basis.is_inverse:
-            return _booked(f"Position {self.id}: notional_value", size * px, basis.quote_currency)
+            return _rounded(f"Position {self.id}: notional_value", size * px, basis.quote_currency)
         if px == 0.0:
             raise InvalidValue(f"Position {self.id}: an inverse instrument has no value at a price of 0")
-        return _booked(f"Position {self.id}: notional_value", size / px, basis.settlement_currency)
+        return _rounded(f"Position {self.id}: notional_value", size / px, basis.settlement_currency)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state with NautilusTrader's keys, as text and numbers; its floats are floats here."""
@@ -428,29 +322,6 @@ def _check_price(verb: str, price: Price) -> None:
         raise TypeError(f"Position.{verb}: expected Price, got {type(price).__name__} ({price!r:.80})")
 
 
-def _profit(basis: PositionBasis, avg_open: float, avg_close: float, qty: float, is_long: bool) -> float:
-    """Return the profit of `qty` between two prices, in settlement currency, not rounded."""
-    if basis.is_inverse:
-        if avg_open == 0.0 or avg_close == 0.0:
-            return 0.0
-        points = 1.0 / avg_open - 1.0 / avg_close
-    else:
-        points = avg_close - avg_open
-    return (points if is_long else -points) * (qty * to_double(basis.multiplier))
-
-
-def _sum(paid: Money, commission: Money) -> Money:
-    if paid.currency is commission.currency:  # the usual case, without a second rounding
-        return Money.unchecked((EXACT.add(paid.amount, commission.amount), paid.currency))
-    return paid + commission
-
-
-def _booked(what: str, value: float, currency: Currency) -> Money:
+def _rounded(what: str, value: float, currency: Currency) -> Money:
     """Return `value` rounded to the currency's decimals, half away from zero."""
-    if not -_AMOUNT_MAX < value < _AMOUNT_MAX:
-        raise InvalidValue(f"{what} would be {value}; amounts have to stay below {_AMOUNT_MAX:g}")
-    scaled = value * 10.0**currency.precision
-    whole = trunc(scaled)
-    if abs(scaled - whole) >= 0.5:
-        whole += 1 if scaled > 0 else -1
-    return Money.unchecked((EXACT.scaleb(Decimal(whole), -currency.precision), currency))
+    return money(whole_units(what, value, 10.0**currency.precision), currency)
