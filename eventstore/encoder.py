@@ -8,12 +8,13 @@ from typing import Any
 from eventstore import commands as c
 from eventstore import states
 from eventstore.codec import MsgPackSerializer, Serializer
-from eventstore.model.enums import TriggerType
+from eventstore.model.enums import OrderStatus, TriggerType
 from eventstore.model.order_amendments import Amendment
 from eventstore.model.record import Record
 from eventstore.timestamps import unix_ns_of
 
 _NO_TRIGGER = TriggerType.NO_TRIGGER
+_INITIALIZED = int(OrderStatus.INITIALIZED)
 
 
 class Encoder:
@@ -62,6 +63,18 @@ class Encoder:
             client_id,
             _amended(amended),
         )
+
+    def new_order(
+        self,
+        order_id: str,
+        emulation_trigger: TriggerType,
+        event: Record,
+        position_id: str | None,
+        client_id: str | None,
+    ) -> c.AddOrder:
+        """As `add_order`, for an order to which nothing has happened, which is what nearly all are."""
+        emulated = emulation_trigger is not _NO_TRIGGER
+        return c.AddOrder(order_id, 0, _INITIALIZED, emulated, [self._record(event)], position_id, client_id, None)
 
     def update_order(
         self,

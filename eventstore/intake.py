@@ -16,7 +16,6 @@ from eventstore.model.orders import Order
 from eventstore.model.positions import Position
 from eventstore.model.values import Money
 from eventstore.registry import Life
-from eventstore.storage.appender import called
 from workers.backlog import Full, Shut
 
 _NO_TRIGGER = TriggerType.NO_TRIGGER
@@ -53,16 +52,22 @@ class Intake(Catalog):
         order_id, trader_id = order.client_order_id, order.trader_id
         if trader_id is not self.trader_id and trader_id != self.trader_id:
             raise Refused(f"add_order {order_id}: it is an order of {trader_id}, this is {self.trader_id}'s database")
+        events = order._events
         if order_id not in self._orders:
-            events = tuple(order._events)
-            self._begin_order(order, order_id, 0, events, position_id, client_id)
-            self._orders[order_id] = life = Life(len(events), events)
-            if order._amendments is not None:
-                life.amendments = len(order._amendments)
+            if len(events) == 1 and order._amendments is None:
+                trigger, make = order._emulation_trigger, self._encode_new_order
+                try:
+                    self._put("add_order", order_id, time_ns(), make, trigger, events[0], position_id, client_id)
+                except (Full, Shut) as error:
+                    self._persister.refuse(error, "add_order", order_id)
+                self._orders[order_id] = Life(1, events)
+                return
+            self._begin_order(order, order_id, 0, tuple(events), position_id, client_id)
+            self._orders[order_id] = Life(len(events), events, len(order._amendments or ()))
             return
         with self._registering:  # so that it is not purged meanwhile
             life = self._orders.get(order_id) or Life(0, ())
-            new = life.tail(order._events) if life.version else tuple(order._events)
+            new = life.tail(events) if life.version else tuple(events)
             if new is None or not any(event.__class__ is OrderInitialized for event in new):
                 raise AlreadyAdded(
                     f"add_order {order_id}: an order of that id was added or loaded before; use update_order, or "
@@ -85,10 +90,7 @@ class Intake(Catalog):
         status, emulated = order.status, order._emulation_trigger is not _NO_TRIGGER
         amended = None if order._amendments is None else tuple(order._amendments)
         arguments = (order_id, version, status, emulated, events, position_id, client_id, amended)
-        try:
-            self._put("add_order", order_id, time_ns(), called, self._encode_add_order, arguments, None, None)
-        except (Full, Shut) as error:
-            self._persister.refuse(error, "add_order", order_id)
+        self._accept("add_order", order_id, self._encoder.add_order, arguments)
 
     def add_position(self, position: Position) -> None:
         """Add a position with all its fills; the id of one that was closed begins a new cycle.

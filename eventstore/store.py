@@ -64,10 +64,8 @@ class Store(Ledger):
         self._serializer = serializer or MsgPackSerializer(timestamps_as_str=False)
         self._encoder = Encoder(self._serializer)
         # What a node calls most; to look a method up takes time, too.
-        self._encode_add_order = self._encoder.add_order
-        self._encode_update_order = self._encoder.update_order
+        self._encode_new_order = self._encoder.new_order
         self._encode_event = self._encoder.order_event
-        self._encode_position = self._encoder.position
         self._encode_fill = self._encoder.fill
         self._encode_account = self._encoder.account
         self._encode_heartbeat = self._encoder.heartbeat
