@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from eventstore.aggregates import Fold, many_from, record_from
@@ -40,7 +40,7 @@ class Views(Protocol):
     def hashes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[bytes, bytes] | DamagedRecord]]: ...
     def is_member(self, key: str, member: str) -> bool: ...
     def members(self, key: str) -> set[str]: ...
-    def difference(self, key: str, without: str) -> set[str]: ...
+    def difference(self, key: str, without: str, parts: Sequence[str] = ()) -> set[str]: ...
 
 
 class Loader:
@@ -205,7 +205,12 @@ class Loader:
     def orders(self, fold: Fold[A], open_only: bool) -> dict[str, tuple[A, int]]:
         """Return the orders by id, each with the version of its next event."""
         k = self._keys
-        ids = self._reader.difference(k.orders, k.orders_closed) if open_only else self._reader.members(k.orders)
+        if open_only:
+            ids = self._reader.difference(
+                k.orders, k.orders_closed, (k.orders_open, k.orders_inflight, k.orders_emulated)
+            )
+        else:
+            ids = self._reader.members(k.orders)
         return self._many(ids, k.order, fold, k.orders)
 
     def position(self, fold: Fold[A], position_id: str) -> tuple[A, int] | None:

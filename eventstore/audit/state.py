@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -53,7 +53,7 @@ class MemoryReader:
     def members(self, key: str) -> set[str]:
         return set(self._views.sets.get(key, ()))
 
-    def difference(self, key: str, without: str) -> set[str]:
+    def difference(self, key: str, without: str, parts: Sequence[str] = ()) -> set[str]:
         return self.members(key) - self.members(without)
 
 

@@ -126,9 +126,22 @@ class Reader:
             members = cast(set[bytes], self._client.smembers(key))
         return {_text(key, member) for member in members}
 
-    def difference(self, key: str, without: str) -> set[str]:
-        """Return the members of the set `key` that are not in the set `without`."""
+    def difference(self, key: str, without: str, parts: Sequence[str] = ()) -> set[str]:
+        """Return the members of the set `key` that are not in the set `without`.
+
+        `parts` are sets of such members. If they have all of them, it takes no longer than those are large.
+        """
         with translated(f"read {key} without {without}"):
+            if parts:
+                pipeline = self._client.pipeline(transaction=False)
+                pipeline.scard(key)
+                pipeline.scard(without)
+                for part in parts:
+                    pipeline.smembers(part)
+                count, others, *found = pipeline.execute()
+                members: set[bytes] = set().union(*found)
+                if len(members) == count - others:
+                    return {_text(key, member) for member in members}
             members = cast(set[bytes], self._client.sdiff([key, without]))
         return {_text(key, member) for member in members}
 
