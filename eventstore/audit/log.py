@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from eventstore.audit.archive import Archive
 from eventstore.audit.decoding import flush_in
-from eventstore.chain import BEGIN, Head, LogEntry
+from eventstore.chain import BEGIN, Head, LogEntry, Run
 from eventstore.errors import AuditError, DamagedRecord, LogGap
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
@@ -70,6 +71,10 @@ class Log:
         return BEGIN if self.archive is None else self.archive.end()
 
     def raw(self, after: int = 0, until: int | None = None, since_ms: int | None = None) -> Iterator[LogEntry]:
+        """As `raw_runs`, one by one."""
+        return chain.from_iterable(run.entries() for run in self.raw_runs(after, until, since_ms))
+
+    def raw_runs(self, after: int = 0, until: int | None = None, since_ms: int | None = None) -> Iterator[Run]:
         """Yield what stands behind position `after` and up to `until`, as it stands, whole or not.
 
         Parameters
@@ -89,47 +94,63 @@ class Log:
         at = after
         if self.archive is not None:
             self.refuse_another()
-            for entry in self.archive.entries(at, until, since_ms):
-                yield entry
-                at = entry.position
+            for run in self.archive.runs(at, until, since_ms):
+                yield run
+                at = run.positions[-1]
         if self.stream is None or (until is not None and at >= until):
             return
         if self.archive is None:
             archived = self.stream.archived()
             at = max(at, archived.position if archived is not None else 0)
-        for entry in self.stream.log(at, _PAGE, since_ms):
-            if entry.position > at + 1 and self.archive is not None:
-                # It was archived while this was reading; or is before `since_ms`, and then the archive has none of it.
-                self.archive.refresh()
-                last = entry.position - 1
-                yield from self.archive.entries(at, last if until is None else min(last, until), since_ms)
-            if until is not None and entry.position > until:
-                return
-            yield entry
-            at = entry.position
+        for page in self.stream.runs(at, _PAGE, since_ms):
+            if page.is_behind(at) and (until is None or page.positions[-1] <= until):
+                yield page
+                at = page.positions[-1]
+                continue
+            for run in page.singly():
+                [position] = run.positions
+                if position > at + 1 and self.archive is not None:
+                    # It was archived while this was reading; or is before `since_ms`, and then the archive has none.
+                    self.archive.refresh()
+                    last = position - 1
+                    yield from self.archive.runs(at, last if until is None else min(last, until), since_ms)
+                if until is not None and position > until:
+                    return
+                yield run
+                at = position
 
     def entries(self, after: int = 0, until: int | None = None, since_ms: int | None = None) -> Iterator[LogEntry]:
-        """As `raw`, without gaps but those that a flush left.
+        """As `runs`, one by one."""
+        return chain.from_iterable(run.entries() for run in self.runs(after, until, since_ms))
+
+    def runs(self, after: int = 0, until: int | None = None, since_ms: int | None = None) -> Iterator[Run]:
+        """As `raw_runs`, without gaps but those that a flush left.
 
         Raises
         ------
         LogGap
-            Where one is, or if the log does not reach back to `after`.
+            Where one is, or if the log does not reach back to `after`. Behind what stands before.
         DamagedRecord
-            At something that no writer of this library wrote.
+            At something that no writer of this library wrote. Behind what stands before.
         """
         # What was accepted since some time may begin anywhere.
         expected = after + 1 if since_ms is None else None
-        for entry in self.raw(after, until, since_ms):
-            position = entry.position
-            if position != expected and expected is not None:
-                flushed = flush_in(entry)
-                if flushed is None or position < expected:
-                    raise self._gap(expected, position)
-            if not entry.payload:
-                raise DamagedRecord(self.keys.log, entry.entry_id, "no entry of a log: somebody else wrote it")
-            yield entry
-            expected = position + 1
+        for found in self.raw_runs(after, until, since_ms):
+            if found.is_behind(found.positions[0] - 1 if expected is None else expected - 1):
+                yield found
+                expected = found.positions[-1] + 1
+                continue
+            for run in found.singly():
+                [entry] = run.entries()
+                position = entry.position
+                if position != expected and expected is not None:
+                    flushed = flush_in(entry)
+                    if flushed is None or position < expected:
+                        raise self._gap(expected, position)
+                if not entry.payload:
+                    raise DamagedRecord(self.keys.log, entry.entry_id, "no entry of a log: somebody else wrote it")
+                yield run
+                expected = position + 1
 
     def archived_elsewhere(self) -> int:
         """Return up to which position the beginning of the log is in an archive that is not here; 0 if none is."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from eventstore import commands as c
 from eventstore.audit.decoding import decoded
 from eventstore.audit.log import Log
 from eventstore.audit.state import State
-from eventstore.chain import LogEntry
+from eventstore.chain import LogEntry, Run
 from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.errors import CodecError, DamagedRecord, LogGap
 from eventstore.keys import Keys
@@ -41,6 +42,20 @@ class Fold:
         self.position = entry.position
         self.accepted_ms = entry.accepted_ms
         return command
+
+    def apply_all(self, run: Run) -> None:
+        """As `apply`, each entry of a run. Where it raises, those before it are applied."""
+        keys, views, decode = self.keys, self.views, c.decode
+        done = 0
+        with suppress(CodecError):  # which comes again below, and then says where it stands
+            for payload in run.payloads:
+                project(keys, decode(payload), views)
+                done += 1
+        if done:
+            self.position, self.accepted_ms = run.positions[done - 1], run.times[done - 1]
+        if done < len(run):
+            for entry in run.entries()[done:]:
+                self.apply(entry)
 
     def state(self, serializer: Serializer | None = None, strict: bool = True) -> State:
         """Return the state now. It reads the views of this fold: it goes on as the fold does."""
@@ -92,13 +107,20 @@ def state_at(
     fold = Fold(log.keys)
     next_position = until + 1
     with collector_paused():
-        for entry in log.entries(0, until):
-            if until_ms is not None and entry.accepted_ms > until_ms:
-                next_position = entry.position
+        for found in log.runs(0, until):
+            run = found
+            if until_ms is not None and max(run.times) > until_ms:
+                later = next(i for i, ms in enumerate(run.times) if ms > until_ms)
+                next_position = run.positions[later]
+                run = run.only(i < later for i in range(len(run)))
+            if on_entry is None:
+                fold.apply_all(run)
+            else:
+                for entry in run.entries():
+                    on_entry(entry)
+                    fold.apply(entry)
+            if run is not found:
                 break
-            if on_entry is not None:
-                on_entry(entry)
-            fold.apply(entry)
     if next_position > fold.position + 1:  # a flush may stand there, and what was before it is gone
         log.refuse_archived(fold.position + 1)
         raise LogGap(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, cast
 
 import redis
 
-from eventstore.chain import LogEntry
+from eventstore.chain import LogEntry, Run
 from eventstore.errors import DamagedRecord
 from eventstore.keys import Keys
 from eventstore.storage.faults import translated
@@ -146,6 +146,10 @@ class Reader:
         return {_text(key, member) for member in members}
 
     def log(self, after: int = 0, count: int = 1000, since_ms: int | None = None) -> Iterator[LogEntry]:
+        """As `runs`, one by one."""
+        return chain.from_iterable(run.entries() for run in self.runs(after, count, since_ms))
+
+    def runs(self, after: int = 0, count: int = 1000, since_ms: int | None = None) -> Iterator[Run]:
         """Yield the entries of the log behind position `after`, `count` to a round trip.
 
         `since_ms`, in UNIX milliseconds, leaves out what was accepted before, without reading it. What no writer of
@@ -156,10 +160,12 @@ class Reader:
         while True:
             with translated(f"read {self._keys.log} from {low.decode()}"):
                 rows = cast(list[Any], self._client.xrange(self._keys.log, min=low, max="+", count=count))
-            for entry_id, fields in rows:
-                entry = _entry(entry_id, fields)
-                if entry.position > after:
-                    yield entry
+            if rows:
+                run = _run(rows)
+                if min(run.positions) <= after:
+                    run = run.only(position > after for position in run.positions)
+                if len(run):
+                    yield run
             if len(rows) < count:
                 return
             low = b"(" + rows[-1][0]
@@ -284,10 +290,21 @@ def _as_it_is(reply: Any, **options: Any) -> Any:
 def _entry(entry_id: bytes, fields: list[bytes] | None) -> LogEntry:
     text = entry_id.decode()
     ms, _, position = text.partition("-")
+    return LogEntry(text, int(position), int(ms), *_stored(fields))
+
+
+def _run(rows: list[Any]) -> Run:
+    ids, fields = zip(*rows, strict=True)
+    numbers = [*map(int, b"-".join(ids).split(b"-"))]
+    payloads, heads = zip(*map(_stored, fields), strict=True)
+    return Run(numbers[::2], numbers[1::2], payloads, heads, ids)
+
+
+def _stored(fields: list[bytes] | None) -> tuple[bytes, bytes | None]:
     match fields:
         case [b"e", payload]:
-            return LogEntry(text, int(position), int(ms), payload, None)
-        case [b"e", payload, b"h", chain]:
-            return LogEntry(text, int(position), int(ms), payload, chain)
+            return payload, None
+        case [b"e", payload, b"h", head]:
+            return payload, head
         case _:
-            return LogEntry(text, int(position), int(ms), b"", None)
+            return b"", None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from eventstore.audit.archive import manifest
-from eventstore.audit.archive.check import Problem, check
+from eventstore.audit.archive.check import Problem, check, read_checked
 from eventstore.audit.archive.directory import trader_directory
 from eventstore.audit.archive.manifest import Manifest, Segment
 from eventstore.audit.archive.segment import SegmentReader
-from eventstore.chain import Head, LogEntry
+from eventstore.chain import Head, LogEntry, Run
 from eventstore.errors import ArchiveDamaged, ArchiveError
 from eventstore.model.identifiers import TraderId
 
@@ -73,6 +74,10 @@ class Archive:
         self._manifest = self._load(self.directory, self.trader_id)
 
     def entries(self, after: int = 0, until: int | None = None, since_ms: int | None = None) -> Iterator[LogEntry]:
+        """As `runs`, one by one."""
+        return chain.from_iterable(run.entries() for run in self.runs(after, until, since_ms))
+
+    def runs(self, after: int = 0, until: int | None = None, since_ms: int | None = None) -> Iterator[Run]:
         """Yield the entries behind `after` and up to `until`, as they stand, a block of a file at a time.
 
         `since_ms`, in UNIX milliseconds, leaves out what was accepted before.
@@ -92,8 +97,12 @@ class Archive:
             with SegmentReader(self.path(segment)) as reader:
                 if (reader.before, reader.after, reader.size) != (segment.before, segment.after, segment.size):
                     raise ArchiveDamaged(reader.path, 0, "it is not the file that the manifest says")
-                yield from reader.entries(after, until, since_ms)
+                yield from reader.runs(after, until, since_ms)
 
     def check(self, segment: Segment) -> Iterator[Problem]:
         """Yield what is wrong with the file of `segment`: digests, checksums, positions, times, chain. Never raises."""
         return check(self.path(segment), segment, self.trader_id)
+
+    def checked(self, segment: Segment) -> Iterator[Run | Problem]:
+        """Yield the entries of `segment`, and what is wrong with its file, as `check` says it. Never raises."""
+        return read_checked(self.path(segment), segment, self.trader_id)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from eventstore.audit.archive.manifest import Segment
 from eventstore.audit.archive.segment import SegmentReader
-from eventstore.chain import LogEntry, link, next_head
+from eventstore.chain import LogEntry, Run, link, next_head
 from eventstore.errors import ArchiveDamaged, ArchiveError
 from eventstore.model.identifiers import TraderId
 
@@ -31,6 +31,14 @@ class Problem(NamedTuple):
 
 def check(path: Path, segment: Segment, trader_id: TraderId) -> Iterator[Problem]:
     """Yield what is wrong with the file of `segment`. Reads all of it, a block at a time."""
+    return (found for found in read_checked(path, segment, trader_id) if isinstance(found, Problem))
+
+
+def read_checked(path: Path, segment: Segment, trader_id: TraderId) -> Iterator[Run | Problem]:
+    """Yield the entries in the file of `segment`, a block at a time, and what is wrong with them, or with the file.
+
+    A block comes once it is checked, behind what is wrong with it.
+    """
     try:
         with SegmentReader(path) as reader:
             yield from _check_file(reader, segment, trader_id)
@@ -63,39 +71,50 @@ def _check_file(reader: SegmentReader, segment: Segment, trader_id: TraderId) ->
             yield wrong(f"{what}: it says {found}, and the manifest {expected}")
 
 
-def _check_entries(reader: SegmentReader, segment: Segment) -> Iterator[Problem]:
+def _check_entries(reader: SegmentReader, segment: Segment) -> Iterator[Run | Problem]:
     head, links = segment.chain_before, list[bytes]()
     expected, ms, count = segment.first, 0, 0
-    ids: list[str] = []
+    ids: list[bytes] = []
+    runs = reader.all(reader.blocks)
     for block in reader.blocks:
         try:
-            entries = reader.block(block)
+            run = next(runs)
         except ArchiveDamaged as error:
             yield Problem(reader.path, error.offset, expected, error.reason)
             return  # what comes behind can not be compared with anything
-        if not entries or (entries[0].position, entries[0].accepted_ms) != (block.first, block.first_ms):
+        if not run or (run.positions[0], run.times[0]) != (block.first, block.first_ms):
             yield Problem(reader.path, block.offset, block.first, "the block does not begin as the index says")
-        for entry in entries:
-            if entry.position != expected:
-                yield Problem(reader.path, block.offset, expected, f"position {entry.position} stands where it belongs")
-            if entry.accepted_ms < ms:
-                yield Problem(reader.path, block.offset, entry.position, "it was accepted before the one before it")
-            links.append(link(entry.entry_id.encode(), entry.payload))
-            if entry.chain is not None:
-                head = next_head(head, links)
-                links.clear()
-                if entry.chain != head:
-                    yield _broken(reader, block.offset, entry, head)
-                    head = entry.chain
-            expected, ms = entry.position + 1, entry.accepted_ms
-        count += len(entries)
-        if entries:
-            ids = [ids[0] if ids else entries[0].entry_id, entries[-1].entry_id]
+        if not run:
+            continue
+        if run.goes_on(expected - 1, ms, head, links):
+            links = run.links_behind(links)
+            head = run.last_head or head
+            expected, ms = run.positions[-1] + 1, run.times[-1]
+        else:
+            for entry in run.entries():
+                if entry.position != expected:
+                    reason = f"position {entry.position} stands where it belongs"
+                    yield Problem(reader.path, block.offset, expected, reason)
+                if entry.accepted_ms < ms:
+                    reason = "it was accepted before the one before it"
+                    yield Problem(reader.path, block.offset, entry.position, reason)
+                links.append(link(entry.entry_id.encode(), entry.payload))
+                if entry.chain is not None:
+                    head = next_head(head, links)
+                    links = []
+                    if entry.chain != head:
+                        yield _broken(reader, block.offset, entry, head)
+                        head = entry.chain
+                expected, ms = entry.position + 1, entry.accepted_ms
+        count += len(run)
+        ids = [ids[0] if ids else run.ids[0], run.ids[-1]]
+        yield run
     if links or head != segment.chain_after:
         yield Problem(reader.path, None, expected - 1, "it does not end with the batch that the manifest says")
-    if count != segment.entries or ids != [segment.first_id, segment.last_id]:
+    said = [entry_id.decode() for entry_id in ids]
+    if count != segment.entries or said != [segment.first_id, segment.last_id]:
         yield Problem(
-            reader.path, None, None, f"it has {count} entries, {' to '.join(ids)}, which are not those of the manifest"
+            reader.path, None, None, f"it has {count} entries, {' to '.join(said)}, which are not those of the manifest"
         )
 
 

@@ -20,16 +20,16 @@ import os
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
-from itertools import dropwhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Self
 
 import msgpack
 
-from eventstore.chain import CHAIN_BYTES, Head, LogEntry
+from eventstore.audit.archive.ahead import ahead
+from eventstore.chain import CHAIN_BYTES, Head, LogEntry, Run
 from eventstore.errors import ArchiveDamaged, ArchiveError
 from eventstore.model.identifiers import TraderId
 
@@ -45,8 +45,6 @@ _BLOCK_BYTES: Final = 1 << 20
 _LEVEL: Final = 6
 _UNPACKED_MAX: Final = 1 << 30
 """Bytes that a block may have: one command of the largest size, and some."""
-
-_entry = partial(tuple.__new__, LogEntry)
 
 
 class Block(NamedTuple):
@@ -251,34 +249,56 @@ class SegmentReader:
         found.update(self._at(end, DIGEST_BYTES))
         return before, found.hexdigest()
 
-    def block(self, block: Block) -> list[LogEntry]:
+    def run(self, block: Block) -> Run:
         """Return the entries of a block."""
+        return self._run(block, self._inflated(block))
+
+    def _inflated(self, block: Block) -> bytes:
         data, _ = self._frame(block.offset)
         try:
             unpacking = zlib.decompressobj()
             packed = unpacking.decompress(data, _UNPACKED_MAX)
-            if not unpacking.eof:
-                raise ValueError("it does not end")  # or is larger than any that is written
-            rows = msgpack.unpackb(packed)
-            return [_entry((f"{ms}-{position}", position, ms, payload, head)) for ms, position, payload, head in rows]
-        except (zlib.error, ValueError, TypeError, msgpack.UnpackException) as error:
+        except zlib.error as error:
             raise ArchiveDamaged(self.path, block.offset, f"not a block of entries ({error})") from error
+        if not unpacking.eof:  # or is larger than any that is written
+            raise ArchiveDamaged(self.path, block.offset, "not a block of entries (it does not end)")
+        return packed
 
-    def entries(self, after: int = 0, until: int | None = None, since_ms: int | None = None) -> Iterator[LogEntry]:
+    def _run(self, block: Block, packed: bytes) -> Run:
+        try:
+            rows = msgpack.unpackb(packed, use_list=False)
+            times, positions, payloads, heads = zip(*rows, strict=True) if rows else ((), (), (), ())
+            if not (set(map(type, times)) | set(map(type, positions)) <= {int} and set(map(type, payloads)) <= {bytes}):
+                raise TypeError("a time or position is no number, or a command is not bytes")
+            if not set(map(type, heads)) <= {bytes, type(None)}:
+                raise TypeError("a chain head is not bytes")
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            raise ArchiveDamaged(self.path, block.offset, f"not a block of entries ({error})") from error
+        return Run(times, positions, payloads, heads)
+
+    def all(self, blocks: Sequence[Block]) -> Iterator[Run]:
+        """Yield the entries of `blocks`, each of which is read and inflated while those before it are looked at."""
+        for block, packed in zip(blocks, ahead(self._inflated, blocks), strict=True):
+            yield self._run(block, packed)
+
+    def runs(self, after: int = 0, until: int | None = None, since_ms: int | None = None) -> Iterator[Run]:
         """Yield the entries behind position `after` and up to `until` that were accepted at `since_ms` or later."""
-        for block in self._from(after, since_ms):
-            if until is not None and block.first > until:
-                return
-            found = self.block(block)
-            if not found:
-                continue
-            if found[0].position <= after:
-                found = [entry for entry in found if entry.position > after]
-            if since_ms is not None and found and found[0].accepted_ms < since_ms:
-                found = list(dropwhile(lambda entry: entry.accepted_ms < since_ms, found))
-            if until is not None and found and found[-1].position > until:
-                found = [entry for entry in found if entry.position <= until]
-            yield from found
+        for run in self.all(self._between(after, until, since_ms)):
+            found = run
+            if len(found) and found.positions[0] <= after:
+                found = found.only(position > after for position in found.positions)
+            if since_ms is not None and len(found) and found.times[0] < since_ms:
+                begun = next((i for i, ms in enumerate(found.times) if ms >= since_ms), len(found))
+                found = found.only(i >= begun for i in range(len(found)))
+            if until is not None and len(found) and found.positions[-1] > until:
+                found = found.only(position <= until for position in found.positions)
+            if len(found):
+                yield found
+
+    def _between(self, after: int, until: int | None, since_ms: int | None) -> list[Block]:
+        """The blocks in which what is asked for may be."""
+        blocks = self._from(after, since_ms)
+        return blocks if until is None else [*takewhile(lambda block: block.first <= until, blocks)]
 
     def _from(self, after: int, since_ms: int | None) -> list[Block]:
         """The blocks from the one on in which the first entry that is asked for may be."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from eventstore import commands as c
 from eventstore.audit.verification.findings import Finding
-from eventstore.chain import CHAIN_BYTES, Head, LogEntry, link, next_head
+from eventstore.chain import CHAIN_BYTES, Head, LogEntry, Run, link, next_head
 
 Report = Callable[[Finding], None]
 
@@ -80,6 +80,29 @@ class ChainCheck:
         self._links.append(link(entry_id.encode(), payload))
         if chain is not None:
             self._end_batch(entry, chain)
+        return True
+
+    def take_all(self, run: Run) -> bool:
+        """Take the entries of a run at once, none of which opens or deletes a log; as `take` would, one by one.
+
+        False, and nothing is taken, if something may be wrong with one of them: then they are for `take`.
+        """
+        if self._named or self._chain is None:
+            return False
+        if not run.goes_on(self._expected - 1, self._ms, self._chain, self._links):
+            return False
+        self._links = run.links_behind(self._links)
+        for end in run.ends if self._heads else ():
+            self._tell(run.positions[end], run.heads[end] or b"")
+        if run.last_head is not None:
+            position = run.positions[run.ends[-1]]
+            self._chain, self._first = run.last_head, position + 1
+            self.head = Head(position, run.last_head)
+            self.batches += len(run.ends)
+        self._ms = run.times[-1]
+        self._expected = run.positions[-1] + 1
+        self.entries += len(run)
+        self.last_id = run.ids[-1].decode()
         return True
 
     def finish(self) -> None:

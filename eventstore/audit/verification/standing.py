@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from eventstore import commands as c
-from eventstore.audit.archive import Archive
+from eventstore.audit.archive import Archive, Problem
 from eventstore.audit.decoding import flush_in
 from eventstore.audit.log import Log
 from eventstore.audit.verification.findings import Finding
-from eventstore.chain import BEGIN, LogEntry
-from eventstore.errors import DamagedRecord
+from eventstore.chain import BEGIN, LogEntry, Run
+from eventstore.errors import ArchiveError, DamagedRecord
 from eventstore.storage.reader import Archived, Reader
 
 _PAGE = 1000
@@ -30,13 +30,24 @@ class Start(NamedTuple):
     whole: bool
 
 
+class Damaged(Exception):
+    """A file of the archive is not what was sealed: nothing that came of it counts."""
+
+
 class Standing:
     """Reads a log as it stands: whatever is wrong with it is reported, and what can be read comes.
+
+    Parameters
+    ----------
+    suspicious : bool
+        Whether something is wrong with a file of the archive. Then all of them are checked, and what is wrong with them
+        is reported, before any entry comes. Otherwise the first thing that is wrong raises `Damaged` where it is.
 
     Attributes
     ----------
     segments : int
-        Files of the archive, all of which were read and checked when this was made.
+        Files of the archive that were read and checked: all of them when this was made, if `suspicious`; otherwise each
+        one while its entries come.
     archive_is_sound : bool
         Whether they are what was sealed. If not, nothing of the archive is read but where it ends.
     archived : Archived or None
@@ -45,16 +56,19 @@ class Standing:
         Entries that both have, and that were compared.
     """
 
-    def __init__(self, log: Log, report: Report, on_entries: Callable[[int], object]) -> None:
+    def __init__(self, log: Log, report: Report, suspicious: bool) -> None:
         self.segments = 0
         self.archive_is_sound = True
         self.shared = 0
         self._log = log
         self._report = report
+        self._suspicious = suspicious
         self.archived = None if log.stream is None else self._mark(log.stream)
         if log.archive is not None:
             log.archive.refresh()  # behind the note: what that says is sealed
-            self._check_archive(log.archive, on_entries)
+            if suspicious:
+                self._check_files(log.archive)
+            self._check_mark(log.archive)
         self.begin = self._begin()
 
     def _mark(self, stream: Reader) -> Archived | None:
@@ -64,14 +78,15 @@ class Standing:
             self._report(Finding("archived", str(error.reason), key=error.key, field=error.field))
             return None
 
-    def _check_archive(self, archive: Archive, on_entries: Callable[[int], object]) -> None:
+    def _check_files(self, archive: Archive) -> None:
         for segment in archive.segments:
             for problem in archive.check(segment):
                 self.archive_is_sound = False
                 where = {"file": str(problem.path), "offset": problem.offset}
                 self._report(Finding("segment", str(problem), problem.position, **where))  # type: ignore[arg-type]
             self.segments += 1
-            on_entries(segment.entries)
+
+    def _check_mark(self, archive: Archive) -> None:
         mark, end = self.archived, archive.end()
         if mark is not None and mark.position > end.position:
             self._report(
@@ -90,7 +105,12 @@ class Standing:
             if not self.archive_is_sound:
                 return Start(archive.end().position, archive.end().chain, archive.segments[-1].last_id, whole=False)
             start = archive.start()
-            first = next(archive.entries(), None)
+            try:
+                first = next(archive.entries(), None)
+            except ArchiveError as error:
+                if self._suspicious:
+                    raise
+                raise Damaged(str(error)) from error
             whole = start == BEGIN or (first is not None and flush_in(first) is not None)
             return Start(*start, "0-0", whole)
         stream = self._log.stream
@@ -107,29 +127,47 @@ class Standing:
             return Start(mark.position, mark.chain, mark.last_id, whole=False)
         return Start(*BEGIN, "0-0", whole=True)
 
-    def entries(self, until_id: str | None) -> Iterator[LogEntry]:
-        """Yield the entries, at the server up to the one of that id."""
+    def runs(self, until_id: str | None) -> Iterator[Run]:
+        """Yield the entries, at the server up to the one of that id. Raises `Damaged`."""
         archive = self._log.archive
         if archive is not None and self.archive_is_sound:
-            yield from archive.entries()
+            yield from archive.runs() if self._suspicious else self._checked(archive)
         if self._log.stream is None:
             return
         end = 0 if archive is None else archive.end().position
         last = None if until_id is None else _order(until_id)
         shared = _Shared(archive, self._report) if archive is not None and self.archive_is_sound else None
         behind, first = archive is None, True
-        for entry in self._log.stream.log(-1, _PAGE):
-            if last is not None and (entry.accepted_ms, entry.position) > last:
-                return
-            if entry.payload.startswith(_FLUSHED) and not first:
-                self._flush_inside(entry)
-            first = False
-            if behind or entry.position > end:
-                behind = True  # what has a lower position now is astray
-                yield entry
-            elif shared is not None:
-                shared.compare(entry)
-                self.shared += 1
+        for page in self._log.stream.runs(-1, _PAGE):
+            if (
+                behind
+                and (last is None or (page.times[-1], page.positions[-1]) <= last)
+                and not any(payload.startswith(_FLUSHED) for payload in page.payloads)
+            ):
+                first = False
+                yield page
+                continue
+            for run in page.singly():
+                [entry] = run.entries()
+                if last is not None and (entry.accepted_ms, entry.position) > last:
+                    return
+                if entry.payload.startswith(_FLUSHED) and not first:
+                    self._flush_inside(entry)
+                first = False
+                if behind or entry.position > end:
+                    behind = True  # what has a lower position now is astray
+                    yield run
+                elif shared is not None:
+                    shared.compare(entry)
+                    self.shared += 1
+
+    def _checked(self, archive: Archive) -> Iterator[Run]:
+        for segment in archive.segments:
+            for found in archive.checked(segment):
+                if isinstance(found, Problem):
+                    raise Damaged(str(found))
+                yield found
+            self.segments += 1
 
     def _flush_inside(self, entry: LogEntry) -> None:
         if flush_in(entry) is not None:

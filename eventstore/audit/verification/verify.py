@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from eventstore import commands as c
@@ -14,9 +14,9 @@ from eventstore.audit.verification.disk_views import DiskViews
 from eventstore.audit.verification.findings import Finding, Findings
 from eventstore.audit.verification.known_heads import KnownHeads
 from eventstore.audit.verification.report import Report
-from eventstore.audit.verification.standing import Standing, Start
+from eventstore.audit.verification.standing import Damaged, Standing, Start
 from eventstore.audit.verification.view_check import ViewCheck
-from eventstore.chain import Head, LogEntry
+from eventstore.chain import Head, LogEntry, Run
 from eventstore.errors import AuditError, CodecError, UnknownSchema
 from eventstore.projections import project
 from eventstore.storage.moments import Moments
@@ -24,6 +24,8 @@ from eventstore.storage.reader import Reader
 
 _ATTEMPTS_MAX: Final = 5
 _STEP: Final = 1000
+_ALONE: Final = frozenset((c.Opened, c.Flushed))
+"""What says something of the log itself: such entries are looked at for themselves."""
 
 
 def verify(
@@ -37,7 +39,8 @@ def verify(
 ) -> Report:
     """Verify a log as far as there is anything of it, and the views. A writer may be at work meanwhile.
 
-    The log is read once, up to where it ended in the beginning, in memory that does not depend on its length.
+    The log is read once, up to where it ended in the beginning, in memory that does not depend on its length. Only if a
+    file of the archive is damaged, this begins anew behind the archive.
 
     Parameters
     ----------
@@ -58,13 +61,16 @@ def verify(
         If it can not be read.
     """
     noted = list(anchors)
+    suspicious = False
     for _ in range(_ATTEMPTS_MAX):
         attempt = _Verification(log, checkpoint, noted, views, on_entries, on_keys)
         try:
             with attempt.fold:
-                return attempt.run()
+                return attempt.run(suspicious)
         except _Moved:
             continue
+        except Damaged:
+            suspicious = True
     raise AuditError(
         f"verify the log of {log.trader_id}: it was deleted, trimmed or set back {_ATTEMPTS_MAX} times while it was "
         "read. Verify it again when that is over"
@@ -110,10 +116,10 @@ class _Verification:
         self._ms = 0
         self._before: LogEntry | None = None  # the last one before the checkpoint, or at it
 
-    def run(self) -> Report:
+    def run(self, suspicious: bool) -> Report:
         shape = self._shape()
         end = None if self._moments is None else self._fenced(self._moments)
-        standing = Standing(self._log, self._found.add, self._on_entries)
+        standing = Standing(self._log, self._found.add, suspicious)
         begin = standing.begin
         position, chain = begin.position, begin.chain
         checkpoint = self._checkpoint
@@ -264,29 +270,38 @@ class _Verification:
         folding = self._because is None
         # What is before a checkpoint is only folded; behind it, a lower position is one astray.
         skipped = -1 if self._checkpoint is None else check.head.position
-        take, decode, fold, keys = check.take, c.decode, self.fold, self._keys
-        count = 0
-        entry = None
-        for entry in standing.entries(until_id):
-            count += 1
-            if count == _STEP:
-                self._on_entries(count)
-                count = 0
+        for found in standing.runs(until_id):
+            for run, commands in _divided(found):
+                if skipped < 0 and commands is not None and check.take_all(run):
+                    if folding:
+                        self._fold(commands)
+                else:
+                    skipped = self._take_singly(run, check, skipped, folding)
+            self._on_entries(len(found))
+            self._ms = found.times[-1]
+
+    def _fold(self, commands: Iterable[c.Command]) -> None:
+        keys, fold = self._keys, self.fold
+        for command in commands:
+            project(keys, command, fold)
+
+    def _take_singly(self, run: Run, check: ChainCheck, skipped: int, folding: bool) -> int:
+        """Take each entry, and name what is wrong with it; returns up to which position others are only folded."""
+        for entry in run.entries():
             command: c.Command | None = None
             try:
-                command = decode(entry.payload)
+                command = c.decode(entry.payload)
             except CodecError as error:
                 self._name_undecodable(entry, error)
             if entry.position > skipped:
                 skipped = -1
-                if not take(entry, command):
+                if not check.take(entry, command):
                     continue
             else:
                 self._before, check.last_id = entry, entry.entry_id
             if folding and command is not None:
-                project(keys, command, fold)
-        self._on_entries(count)
-        self._ms = 0 if entry is None else entry.accepted_ms
+                self._fold([command])
+        return skipped
 
     def _name_undecodable(self, entry: LogEntry, error: CodecError) -> None:
         if not entry.payload:
@@ -346,6 +361,27 @@ class _Verification:
                 key, text = self._keys.schema, said.decode(errors="backslashreplace")
                 message = f"{key} {name} was changed"
                 self._found.add(Finding("schema", message, key=key, field=name, expected=meaning, found=text))
+
+
+def _divided(run: Run) -> Iterator[tuple[Run, list[c.Command] | None]]:
+    """Yield parts of a run with their commands: None for those that have to be looked at one by one."""
+    try:
+        commands = list(map(c.decode, run.payloads))
+    except CodecError:
+        yield run, None
+        return
+    if _ALONE.isdisjoint(map(type, commands)):
+        yield run, commands
+        return
+    begin = 0
+    for i, command in enumerate(commands):
+        if type(command) in _ALONE:
+            if i > begin:
+                yield run.part(begin, i), commands[begin:i]
+            yield run.part(i, i + 1), None
+            begin = i + 1
+    if begin < len(run):
+        yield run.part(begin, len(run)), commands[begin:]
 
 
 def _order(entry_id: str) -> tuple[int, int]:
