@@ -29,7 +29,7 @@ from eventstore.config import CacheDatabaseConfig
 from eventstore.errors import Closed, EventStoreError
 from eventstore.health import Health
 from eventstore.integrations.nautilus.settings import store_config, store_id
-from eventstore.integrations.nautilus.store import NautilusStore
+from eventstore.integrations.nautilus.store import HELD_AS_CALLED, NautilusStore
 from eventstore.ledger import check
 
 
@@ -79,7 +79,7 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
         self.store = NautilusStore(name, trader_id.value, config=store_config(name, config, settings))
         """The store behind it: `sync`, `health`, `stats` and `purge` are there."""
         # NautilusTrader looks for these on the instance first. A frame less, on what it calls most.
-        for verb in ("update_order", "update_position"):
+        for verb in HELD_AS_CALLED:
             if getattr(type(self), verb) is getattr(CacheDatabaseAdapter, verb):  # a subclass may have its own
                 setattr(self, verb, getattr(self.store, verb))
 
@@ -258,13 +258,11 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def add_account(self, account: Any) -> None:
         """Write an account with all its events, or those that were not written yet."""
-        self.store.write_account("add_account", account)
+        self.store.add_account(account)
 
     def add_order(self, order: Any, position_id: PositionId | None = None, client_id: ClientId | None = None) -> None:
         """Write an order with all its events; or, of one that was written, what it was transformed into."""
-        self.store.add_order(
-            order, None if position_id is None else position_id.value, None if client_id is None else client_id.value
-        )
+        self.store.add_order(order, position_id, client_id)
 
     def add_position(self, position: Any) -> None:
         """Write a position with all its fills; the id of one that was closed begins a new cycle."""
@@ -284,7 +282,7 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def update_account(self, account: Any) -> None:
         """Write the events of `account` that were not written yet."""
-        self.store.write_account("update_account", account)
+        self.store.update_account(account)
 
     def update_order(self, order: Any) -> None:
         """Write the events of `order` that were not written yet, and what was set on it without an event."""
@@ -304,20 +302,15 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
 
     def snapshot_order_state(self, order: Any) -> None:
         """Write the state of `order` as it is now."""
-        self.store.snapshot_order(order)
+        self.store.snapshot_order_state(order)
 
     def snapshot_position_state(self, position: Any, ts_snapshot: int, unrealized_pnl: Any = None) -> None:
         """Write the state of `position` as it is at `ts_snapshot`, in UNIX nanoseconds."""
-        self.store.snapshot_position(position, ts_snapshot, unrealized_pnl)
+        self.store.snapshot_position_state(position, ts_snapshot, unrealized_pnl)
 
     def heartbeat(self, timestamp: datetime) -> None:
         """Note that the node was alive at `timestamp`, which has a time zone."""
-        # NautilusTrader's own takes a pandas Timestamp alone. That counts nanoseconds, and is slow to reckon with.
-        ns = getattr(timestamp, "value", None)
-        if ns is None or timestamp.tzinfo is None:
-            self.store.heartbeat(timestamp)
-        else:
-            self.store.beat(ns)
+        self.store.heartbeat(timestamp)
 
     # -- Deletes -----------------------------------------------------------------------------------------------
 

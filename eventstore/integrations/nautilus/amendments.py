@@ -17,8 +17,8 @@ from typing import Any
 
 from nautilus_trader.model import events as nautilus_events
 from nautilus_trader.model.objects import Quantity as NautilusQuantity
-from nautilus_trader.model.orders import TrailingStopLimitOrder, TrailingStopMarketOrder
 
+from eventstore.integrations.nautilus.capturing import TRAILING
 from eventstore.integrations.nautilus.conversion import values
 from eventstore.integrations.nautilus.conversion.events import identifiers, nautilus_identifiers
 from eventstore.integrations.nautilus.inside import set_inside
@@ -33,7 +33,6 @@ _NO_LIQUIDITY_SIDE = LiquiditySide.NO_LIQUIDITY_SIDE
 _Initialized = nautilus_events.OrderInitialized
 _Updated = nautilus_events.OrderUpdated
 _Filled = nautilus_events.OrderFilled
-_TRAILING = frozenset({TrailingStopLimitOrder, TrailingStopMarketOrder})
 _ENDS_EMULATION = frozenset(
     {nautilus_events.OrderReleased, nautilus_events.OrderCanceled, nautilus_events.OrderExpired}
 )
@@ -52,8 +51,8 @@ class Watch:
 
     Parameters
     ----------
-    order : Order
-        The live order of NautilusTrader.
+    order : Order or Seen
+        The live order of NautilusTrader, or as it was at a call.
     amendments : sequence of Amendment, optional
         Of an order that was loaded: what it was loaded with. None for one that is new here.
     """
@@ -76,7 +75,7 @@ class Watch:
         self.amendments: tuple[Amendment, ...] = ()
         """All that was set without an event as far as this has seen, in the order of their counts."""
         self._written = True
-        self._trails = order.__class__ in _TRAILING
+        self._trails = getattr(order, "order", order).__class__ in TRAILING
         self._count = 0
         if amendments is not None:
             self._count = order.event_count
@@ -132,7 +131,7 @@ class Watch:
 
         Parameters
         ----------
-        order : Order
+        order : Order or Seen
         since : int, optional
             How many events the order had at the last look, if the caller knows. A look that finds nothing does not
             count them; without this, an amendment is placed behind the last event that changed what is looked at.
@@ -141,7 +140,7 @@ class Watch:
             order.quantity is self._quantity
             and order.position_id is self._position
             and order.is_quote_quantity is self._is_quote
-            and order.liquidity_side == self._liquidity
+            and order.liquidity_side in (self._liquidity, None)
             and order.emulation_trigger == self._emulation == _NO_TRIGGER  # an event may say that it ended, see below
             and self._written
             and not (self._trails and self._has_moved(order))
@@ -156,11 +155,13 @@ class Watch:
     def _has_moved(self, order: Any) -> bool:
         return order.is_activated is not self._activated or order.activation_price is not self._activation
 
-    def _remember(self, order: Any) -> None:
+    def _remember(self, order: Any, explained: Any = None) -> None:
         self._quantity = order.quantity
         self._position = order.position_id
         self._is_quote = order.is_quote_quantity
         self._liquidity = order.liquidity_side
+        if self._liquidity is None:  # not known, see `Seen`: what else it is, is found by the next look
+            self._liquidity = _NO_LIQUIDITY_SIDE if explained is None else explained.liquidity[1]
         self._emulation = order.emulation_trigger
         if self._trails:
             self._activation, self._activated = order.activation_price, order.is_activated
@@ -182,7 +183,7 @@ class Watch:
         if self._trails and order.is_activated and not self._activated:
             new.append((max(start, 1), "activation_price", values.price_from_nautilus(order.activation_price)))
         self._count = count
-        self._remember(order)
+        self._remember(order, explained)
         if not new:
             if self._written:
                 return None
@@ -253,8 +254,9 @@ class _Explained:
         if live is not position and (live is None or position is None or live.value != position.value):
             new.append((count, "position_id", None if live is None else _position_ids[live]))
         count, liquidity = self.liquidity
-        if order.liquidity_side != liquidity:
-            new.append((count, "liquidity_side", LiquiditySide(int(order.liquidity_side))))
+        side = order.liquidity_side
+        if side is not None and side != liquidity:
+            new.append((count, "liquidity_side", LiquiditySide(int(side))))
         count, emulation = self.emulation
         if order.emulation_trigger != emulation:
             new.append((count, "emulation_trigger", TriggerType(int(order.emulation_trigger))))

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from eventstore.integrations.nautilus.amendments import Watch
+from eventstore.integrations.nautilus.capturing import CHECKED_FILLS, Seen, SeenPosition
 from eventstore.model.order_amendments import Amendment
 from eventstore.registry import Life
-
-CHECKED_FILLS = 32
-"""Up to so many fills of a position all are looked at; copying them costs little. Above, the last one is believed."""
 
 
 class _NautilusLife(Life):
@@ -24,7 +22,7 @@ class _NautilusLife(Life):
 class OrderLife(_NautilusLife):
     """The written history of an order, the order itself while it is not closed, and what finds its amendments."""
 
-    __slots__ = ("loaded_amendments", "nautilus_id", "order", "order_id", "venue_order_id", "watch")
+    __slots__ = ("count", "loaded_amendments", "nautilus_id", "order", "order_id", "venue_order_id", "watch")
 
     def __init__(self, nautilus_id: Any, version: int, events: Sequence[Any], watch: Watch | None) -> None:
         super().__init__(version, events)
@@ -32,15 +30,23 @@ class OrderLife(_NautilusLife):
         self.nautilus_id = nautilus_id
         self.order_id: str = nautilus_id.value
         self.order: Any = None
+        self.count = len(events)
+        """How many events `order` had when it was last looked at."""
         self.venue_order_id: Any = None
         self.watch = watch
         """Finds the amendments; None for an order that was closed when it was loaded, as most are."""
         self.loaded_amendments: Sequence[Amendment] = ()
         """The amendments that it was loaded with."""
 
-    def tail(self, events: Sequence[Any]) -> tuple[Any, ...] | None:
-        """Return the events behind the last one written, or None if that is not among `events`."""
+    def new_events(self, seen: Seen) -> tuple[Any, ...] | None:
+        """Return the events behind the last one written, or None if that is not among those of `seen`."""
         last = self.last
+        # Its events are only added to: as many as then, and one more, are those of then and the last one.
+        if seen.order is self.order and seen.event_count == self.count + 1:
+            return (seen.last_event,)
+        events = seen.events
+        if len(events) > 1 and events[-2] is last:
+            return (events[-1],)
         for i in range(len(events) - 1, -1, -1):
             if events[i] is last:
                 return tuple(events[i + 1 :])
@@ -68,31 +74,30 @@ class PositionLife(_NautilusLife):
         self.count = len(self.fills)
         """How many fills the position had when it was last looked at."""
 
-    def new_fills(self, position: Any) -> tuple[Any, ...] | None:
-        """Return the fills of `position` that are not written, or None if it is a new cycle."""
-        count = position.event_count
+    def new_fills(self, seen: SeenPosition) -> tuple[Any, ...] | None:
+        """Return the fills of a position that are not written, or None if it is a new cycle."""
+        count, last, fills = seen.fill_count, seen.last, seen.fills
         if count == self.count + 1 and count > 1:
-            last = position.last_event
-            if count > CHECKED_FILLS:
+            if fills is None:
                 if last is not self.last:
                     return (last,)
-            elif position.events[-2] is self.last:
+            elif count <= CHECKED_FILLS and fills[-2] is self.last:
                 return (last,)
-        events = position.events
         known = set(self.fills)
-        new = tuple([event for event in events if event not in known])
-        return None if self.closed and new and len(new) == len(events) else new
+        fills = seen.all_fills()
+        new = tuple([fill for fill in fills if fill not in known])
+        return None if self.closed and new and len(new) == len(fills) else new
 
-    def is_another(self, position: Any) -> bool:
-        """Whether `position` has none of the written fills."""
-        return not set(self.fills).intersection(position.events)
+    def is_another(self, seen: SeenPosition) -> bool:
+        """Whether a position has none of the written fills."""
+        return not set(self.fills).intersection(seen.all_fills())
 
-    def took(self, position: Any, fills: tuple[Any, ...]) -> None:
+    def took(self, seen: SeenPosition, fills: tuple[Any, ...]) -> None:
         """Note that `fills`, which `new_fills` gave, are accepted."""
         self.written(fills)
         self.fills.extend(fills)
-        self.count = position.event_count
-        self.closed = position.is_closed
+        self.count = seen.fill_count
+        self.closed = seen.closed
 
 
 class AccountLife(_NautilusLife):
@@ -100,16 +105,20 @@ class AccountLife(_NautilusLife):
 
     Parameters
     ----------
+    nautilus_id : nautilus_trader.model.identifiers.AccountId
     versions : mapping
         The version of each event that the view holds, by the event's id.
     """
 
-    __slots__ = ("_noted", "_versions", "count")
+    __slots__ = ("_versions", "account_id", "count", "nautilus_id", "noted")
 
-    def __init__(self, version: int, events: Sequence[Any], versions: dict[str, int]) -> None:
+    def __init__(self, nautilus_id: Any, version: int, events: Sequence[Any], versions: dict[str, int]) -> None:
         super().__init__(version, events)
+        self.nautilus_id = nautilus_id
+        self.account_id: str = nautilus_id.value
         self._versions = versions
-        self._noted: list[tuple[int, Any]] = []
+        self.noted: list[tuple[int, Any]] = []
+        """Events that were written since, and the version of each."""
         self.count = len(events)
         """How many events the account had when it was last looked at."""
 
@@ -129,17 +138,17 @@ class AccountLife(_NautilusLife):
         # Whatever was written before is purged: the oldest go first.
         return tuple(events)
 
-    def took(self, account: Any, events: tuple[Any, ...]) -> None:
-        """Note that `events`, which `new_events` gave, are accepted."""
+    def took(self, count: int, events: tuple[Any, ...]) -> None:
+        """Note that `events`, which `new_events` gave of an account that has `count`, are accepted."""
         for event in events:
-            self._noted.append((self.version, event.id))
+            self.noted.append((self.version, event))
             self.version += 1
         self.last = events[-1]
-        self.count = account.event_count
+        self.count = count
 
     def delete(self, event_id: str) -> int | None:
         """Return the version of an event that is deleted, or None if the view does not hold it."""
-        for version, noted in self._noted:
-            self._versions[noted.value] = version
-        self._noted.clear()
+        for version, event in self.noted:
+            self._versions[event.id.value] = version
+        self.noted.clear()
         return self._versions.pop(event_id, None)

@@ -76,21 +76,29 @@ def test_an_order_that_the_cache_loads_once_more_is_the_one_that_counts(ours: Ba
     assert order_contents(ours.reload(database).order(order.client_order_id)) == order_contents(order)
 
 
-def test_what_could_not_be_written_of_an_order_is_written_the_next_time(ours: Backing) -> None:
-    desk, database = desk_on(ours)
+@pytest.mark.parametrize("with_journal", [False, True], ids=["memory", "journal"])
+def test_what_could_not_be_written_of_an_order_is_written_the_next_time(
+    ours: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_journal: bool
+) -> None:
+    database = journaled(ours, tmp_path) if with_journal else ours.open()
+    desk = Desk(Cache(database=database))
+    desk.cache.add_instrument(EURUSD)
+    desk.open_account()
     order = resting(desk)
     set_inside(order, {"position_id": PositionId("P-1")})
-    accept = database.store._accept
 
     def full(*_: Any) -> None:
         raise MemoryError
 
-    database.store._accept = full
-    with pytest.raises(MemoryError):
-        database.store.write_amendments()
-    database.store._accept = accept
+    with monkeypatch.context() as patch:
+        patch.setattr(database.store._persister, "put", full)
+        if not with_journal:
+            patch.setattr(database.store, "_put", full)
+        with pytest.raises(MemoryError):
+            database.store.write_amendments()
     database.store.write_amendments()
     assert database.load_order(order.client_order_id).position_id == PositionId("P-1")
+    database.close()
 
 
 def test_an_adapter_that_was_fenced_off_is_closed_all_the_same(ours: Backing, tmp_path: Path) -> None:
@@ -140,7 +148,7 @@ def test_an_order_whose_index_is_refused_is_there_once(ours: Backing) -> None:
     aside.accept(order)
     put = database.store._put
 
-    def full(_: Any) -> None:
+    def full(*_: Any) -> None:
         raise Full
 
     database.store._put = full
@@ -159,13 +167,15 @@ def test_only_what_is_not_closed_is_looked_at_again(ours: Backing) -> None:
     desk, database = desk_on(ours)
     done, open_one = resting(desk), resting(desk)
     desk.cancel(done)
-    assert list(database.store._open) == [open_one.client_order_id.value]
+    database.store.sync()
+    assert list(database.store._histories.open) == [open_one.client_order_id.value]
     again = ours.reload(database)
     database = ours.open()
     database.load_orders()
-    assert list(database.store._open) == [open_one.client_order_id.value]
+    assert list(database.store._histories.open) == [open_one.client_order_id.value]
     database.delete_order(open_one.client_order_id)
-    assert not database.store._open
+    database.store.sync()
+    assert not database.store._histories.open
     assert again.order_exists(done.client_order_id)
 
 
@@ -234,10 +244,10 @@ def test_fills_that_were_refused_are_written_with_the_next_ones(ours: Backing) -
     position = desk.only_position()
     put = database.store._put
 
-    def full(item: Any) -> None:
+    def full(*item: Any) -> None:
         if item[0] == "update_position":
             raise Full
-        put(item)
+        put(*item)
 
     database.store._put = full
     with pytest.raises(BacklogFull):

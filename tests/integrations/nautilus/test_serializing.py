@@ -17,7 +17,15 @@ from nautilus_trader.model import objects
 
 from eventstore.codec import MsgPackSerializer
 from eventstore.errors import CodecError
-from eventstore.integrations.nautilus.conversion import capture, decoding, stored, to_nautilus, to_record, values
+from eventstore.integrations.nautilus.conversion import (
+    CapturedInit,
+    capture,
+    decoding,
+    stored,
+    to_nautilus,
+    to_record,
+    values,
+)
 from eventstore.integrations.nautilus.conversion.encoding import row_writers
 from eventstore.integrations.nautilus.serializing import EventReader, NautilusSerializer
 from eventstore.model.currency import Currency
@@ -85,6 +93,10 @@ def test_an_event_is_written_to_the_byte_as_its_record(timestamps_as_str: bool) 
         assert serializer.serialize(event) == expected
         if isinstance(record, AccountState):
             assert serializer.serialize(capture(event)) == expected
+        if isinstance(record, OrderInitialized) and event.tags is not None:
+            captured = CapturedInit(event, tuple(event.tags))
+            event.tags.append("since")
+            assert serializer.serialize(captured) == two_steps.serialize(to_record(captured)) == expected
 
     check()
 

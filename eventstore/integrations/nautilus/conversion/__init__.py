@@ -12,20 +12,22 @@ from nautilus_trader.model import instruments as nautilus_instruments
 from nautilus_trader.model import objects
 
 from eventstore.integrations.nautilus.conversion import accounts, events, instruments, values
-from eventstore.integrations.nautilus.conversion.accounts import capture
+from eventstore.integrations.nautilus.conversion.accounts import CapturedState, capture
 from eventstore.integrations.nautilus.conversion.bases import basis_of
+from eventstore.integrations.nautilus.conversion.events import CapturedInit
 from eventstore.model.currency import Currency
 from eventstore.model.errors import InvalidValue
 from eventstore.model.events import AccountState
 from eventstore.model.record import Record
 from eventstore.model.synthetic import SyntheticInstrument
 
-__all__ = ["basis_of", "capture", "to_nautilus", "to_record"]
+__all__ = ["CapturedInit", "CapturedState", "basis_of", "capture", "to_nautilus", "to_record"]
 
 _to_record: dict[type, Callable[[Any], Any]] = {
     objects.Currency: values.new_currency_from_nautilus,
     nautilus_events.AccountState: accounts.account_state_from_nautilus,
     accounts.CapturedState: accounts.captured_from_nautilus,
+    events.CapturedInit: events.captured_init_from_nautilus,
     nautilus_instruments.SyntheticInstrument: instruments.synthetic_from_nautilus,
 }
 _to_nautilus: dict[type[Record], Callable[[Any], Any]] = {

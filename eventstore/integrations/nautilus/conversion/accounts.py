@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from nautilus_trader.model import events as nautilus_events
@@ -35,14 +36,14 @@ class CapturedState(NamedTuple):
     info: Any
 
 
+take_balance = attrgetter("total", "locked", "free")
+take_margin = attrgetter("initial", "maintenance", "instrument_id")
+
+
 def capture(event: Any) -> CapturedState:
     """Take what may change of an account state of NautilusTrader's; the rest stays as it is."""
-    return CapturedState(
-        event,
-        [(balance.total, balance.locked, balance.free) for balance in event.balances],
-        [(margin.initial, margin.maintenance, margin.instrument_id) for margin in event.margins],
-        values.info_from_nautilus("AccountState", "info", event.info),
-    )
+    info = values.info_from_nautilus("AccountState", "info", event.info)
+    return CapturedState(event, [*map(take_balance, event.balances)], [*map(take_margin, event.margins)], info)
 
 
 def account_state_from_nautilus(event: Any) -> AccountState:

@@ -21,6 +21,7 @@ from eventstore.integrations.nautilus.conversion.accounts import CapturedState, 
 from eventstore.integrations.nautilus.conversion.events import (
     OPTIONS,
     ORDER_EVENT_KINDS,
+    CapturedInit,
     attribute_of,
     default_of,
     identifiers,
@@ -121,21 +122,23 @@ def _stored(spec: Field, source: str, made: Expression, timestamps_as_str: bool)
 _WRITERS: dict[Any, Convert] = {Money: _money, Currency: _codes.__getitem__}
 
 
-def _row_of(kind: type[OrderEvent], theirs: Any, timestamps_as_str: bool) -> Convert:
+def _row_of(kind: type[OrderEvent], theirs: Any, timestamps_as_str: bool) -> Callable[..., Any]:
     made = Expression(plain=is_plain)
     fields = []
     for spec in kind._specs:
         name = attribute_of(kind, spec)
         if kind is OrderInitialized and spec.name in OPTIONS:
             fields.append(f"o[{spec.name!r}]")
+        elif kind is OrderInitialized and spec.name == "tags":
+            fields.append(_stored(spec, "tags", made, timestamps_as_str))
         elif hasattr(theirs, name):
             fields.append(_stored(spec, f"e.{name}", made, timestamps_as_str))
         else:
             fields.append(repr(default_of(kind, spec)))  # a flag, of a release before NautilusTrader had it
     row = f"({TAGS[kind]}, {VERSIONS[TAGS[kind]]}, {', '.join(fields)})"
     if kind is OrderInitialized:
-        convert, options = made.compile("e, o", row), _options_of(timestamps_as_str)
-        return lambda event: convert(event, options(event))
+        convert, options = made.compile("e, o, tags", row), _options_of(timestamps_as_str)
+        return lambda event, tags: convert(event, options(event), tags)
     return made.compile("e", row)
 
 
@@ -220,8 +223,11 @@ def _row_of_state(timestamps_as_str: bool) -> Convert:
 def row_writers(timestamps_as_str: bool) -> dict[type, Convert]:
     """Return what gives the row of an event, by the event's class."""
     state = _row_of_state(timestamps_as_str)
-    writers: dict[type, Convert] = {
+    writers = {theirs: _row_of(kind, theirs, timestamps_as_str) for kind, theirs in ORDER_EVENT_KINDS.items()}
+    init: Callable[[Any, Any], Any] = writers[nautilus_events.OrderInitialized]
+    return writers | {
         CapturedState: state,
         nautilus_events.AccountState: lambda event: state(capture(event)),
+        CapturedInit: lambda captured: init(captured.event, captured.tags),
+        nautilus_events.OrderInitialized: lambda event: init(event, event.tags),
     }
-    return writers | {theirs: _row_of(kind, theirs, timestamps_as_str) for kind, theirs in ORDER_EVENT_KINDS.items()}

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import nautilus_trader
 from nautilus_trader.model import events as nautilus_events
@@ -242,6 +242,24 @@ def event_reader(kind: type[OrderEvent]) -> Convert:
         return kind.unchecked(found[name] for name in names)
 
     return read
+
+
+class CapturedInit(NamedTuple):
+    """An `OrderInitialized` of NautilusTrader's, with the tags that it has now: they are in its maker's list."""
+
+    event: Any
+    tags: tuple[str, ...]
+
+
+_read_init = event_reader(OrderInitialized)
+_TAGS = OrderInitialized._fields.index("tags")
+
+
+def captured_init_from_nautilus(captured: CapturedInit) -> OrderInitialized:
+    """Our `OrderInitialized`, of one that was captured earlier."""
+    fields = [*_read_init(captured.event)]
+    fields[_TAGS] = captured.tags
+    return OrderInitialized.unchecked(fields)
 
 
 def _again(error: Exception, text: str) -> Exception:
