@@ -11,7 +11,7 @@ class Sizes:
 
     orders: int = 6_000
     """Orders whose calls are timed."""
-    backlog: int = 300_000
+    backlog: int = 200_000
     """Commands that the writer drains beside a host loop."""
     wakes: int = 3_000
     """Wakes of a host loop beside no writer, twice."""

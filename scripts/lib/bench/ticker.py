@@ -23,7 +23,7 @@ def tick(line: socket.socket) -> None:
         else:
             due = clock()  # whoever reads was away: what is missed is not sent later
         try:
-            line.send(clock().to_bytes(8, "big"))
+            line.sendall(clock().to_bytes(8, "big"))
         except OSError:
             return
 
