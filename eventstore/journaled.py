@@ -119,6 +119,7 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
 
     def put_always(self, mark: Mark) -> None:
         self._placed.append(mark)
+        self._pressing = True
         self.wake()
 
     def mark(self) -> Mark:

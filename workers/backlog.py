@@ -93,6 +93,7 @@ class Backlog(Generic[T]):
         self._consumer: int | None = None
         # Whether the consumer sleeps or the backlog is closed: then a `put` has more to do than to append.
         self._attention = False
+        self._pressing = False
         self._gate = Gate()
         _BACKLOGS.add(self)
 
@@ -174,6 +175,7 @@ class Backlog(Generic[T]):
         """Append the owner's own `mark` whatever the bounds, also after `close`, and wake the consumer."""
         with self._counting:
             self._marks.append((self._taken + self._items, mark))
+        self._pressing = True
         self.wake()
 
     def _attend(self, item: tuple[Any, ...]) -> None:
@@ -335,6 +337,15 @@ class Backlog(Generic[T]):
             if item[0] is not _WITHDRAWN:
                 yield item
         yield from (mark for _, mark in marks)
+
+    def pressing(self) -> bool:
+        """Whether there may be a mark among what is in: somebody waits. For the consuming thread."""
+        if not self._pressing:
+            return False
+        self._pressing = False  # before the look: a mark that comes behind it raises this again
+        if len(self):
+            self._pressing = True
+        return True
 
     def wait(self) -> None:
         """Wait until there is something to take, or until woken. For the consuming thread."""

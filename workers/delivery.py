@@ -24,6 +24,9 @@ Item = TypeVar("Item")
 Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
 
+FEW = 64
+"""How many items in the backlog are worth encoding while batches are on their way."""
+
 REFUSALS_MAX = 3
 """How often a batch of one entry is refused for what is in it before the entry is quarantined."""
 
@@ -112,6 +115,7 @@ class Delivery(Generic[Item, Entry, Batch]):
         self._slice: deque[Item | Mark] = deque()  # taken, not encoded
         self._encoded: Entry | None = None  # of the first item of the slice, where it did not fit the batch any more
         self._due = False  # whether the batch that is being formed has to go
+        self._seen_s: float | None = None  # when the first of the items that linger in the backlog was seen
         self._starved = False  # whether the last look at the backlog found nothing
         self._concluded = False
         self._inflight: deque[_Flight[Entry, Batch]] = deque()
@@ -131,10 +135,13 @@ class Delivery(Generic[Item, Entry, Batch]):
 
     # -- What is done next -----------------------------------------------------------------------------------------
 
-    def next(self, now_s: float, closed: bool, held: bool = False) -> Do | Send[Batch] | Receive[Batch] | Nap | Linger:
+    def next(
+        self, now_s: float, closed: bool, held: bool = False, waiting: int | None = None
+    ) -> Do | Send[Batch] | Receive[Batch] | Nap | Linger:
         """Return what to do, at `now_s` on a monotonic clock.
 
         `closed`: nothing is in the backlog, or will be. `held`: what is on its way is finished, and nothing else sent.
+        `waiting`: how many items are in the backlog, where that is known and nobody waits for one of them.
         """
         if self._mending:
             return self._mending.popleft()
@@ -148,7 +155,16 @@ class Delivery(Generic[Item, Entry, Batch]):
             self._due = self._form(now_s)
         if self._due:
             return self._seal() if len(self._inflight) < self._inflight_max else self._receive()
-        if not self._starved:
+        if not self._starved and waiting != 0:
+            if waiting is None or waiting >= min(FEW, self._former.count_max):
+                return Do.TAKE
+            # To wake up costs a thread as much as several items do: a few are taken once there is nothing else to do,
+            # and when they have lingered, not one by one as they come.
+            if self._inflight:
+                return self._receive()
+            if self._seen_s is None and not len(self._former) and self._former.linger_s > 0:
+                self._seen_s = now_s
+                return Linger(self._former.linger_s)
             return Do.TAKE
         self._starved = False
         if self._inflight:
@@ -185,7 +201,8 @@ class Delivery(Generic[Item, Entry, Batch]):
             self._encoded = None
             self.taken += 1
             items.popleft()  # from here on it counts as taken
-            if former.add(entry, size, now_s) or alone:
+            first_s, self._seen_s = self._seen_s or now_s, None
+            if former.add(entry, size, first_s) or alone:
                 return True
         return urgent and len(formed) > 0
 

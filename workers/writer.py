@@ -233,7 +233,11 @@ class Writer(Generic[Item, Entry, Batch]):
                 doubt, self._doubt = self._doubt, None
                 if not delivery.rewinding:
                     self._failed(doubt)
-            do = delivery.next(now_s, backlog.closed is not None and not len(backlog), bool(self._holds))
+            pressing, closed = backlog.pressing(), backlog.closed is not None
+            waiting = len(backlog)
+            do = delivery.next(
+                now_s, closed and not waiting, bool(self._holds), None if pressing or closed else waiting
+            )
             if do is Do.TAKE:
                 turn.check()
                 delivery.took(backlog.take(SLICE))

@@ -134,7 +134,8 @@ class Drive:
 
     def run(self) -> None:
         for _ in range(STEPS_MAX):
-            do = self.delivery.next(self.now_s, not self.backlog)
+            known = self.data.draw(st.booleans())
+            do = self.delivery.next(self.now_s, not self.backlog, waiting=len(self.backlog) if known else None)
             if do is Do.END:
                 return
             self.perform(do)
