@@ -22,6 +22,9 @@ CREATE TABLE views (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, kind TEXT
 CREATE TABLE items (view INTEGER, name BLOB, value BLOB, PRIMARY KEY (view, name)) WITHOUT ROWID;
 """
 
+_NONE: Final = 0
+"""In the place of a view's id: there is no such view."""
+
 HASH: Final = "hash"
 SET: Final = "set"
 
@@ -72,10 +75,10 @@ class DiskViews:
         self.hdel(key, member)
 
     def place(self, member: str, place: Place) -> None:
+        name = member.encode()
         for key in place.inside:
-            self.sadd(key, member)
-        for key in place.outside:
-            self.srem(key, member)
+            self._put(self._made(key, SET), name, b"")
+        self._remove(place.outside, name)
 
     def retire(self, key: str, lives: str) -> None:
         view = self._id(key)
@@ -88,7 +91,8 @@ class DiskViews:
             self._made_now[kept] = self._made_now.pop(key)
         else:
             self._database.execute("UPDATE views SET name = ? WHERE id = ?", (kept.encode(), view))
-        self._ids.pop(key, None)
+        self._remember(key, _NONE)
+        self._remember(kept, view)
         self.hset(lives, key, str(n))
 
     def drop(self, key: str, lives: str, purged: str) -> None:
@@ -108,8 +112,7 @@ class DiskViews:
         )
         if there and self._value(sets[0], member) is not None:
             self.drop(key, lives, purged)
-            for name in (*sets, *hashes):
-                self.hdel(name, member)
+            self._remove((*sets, *hashes), member.encode())
 
     def forget(self, key: str, lives: str, purged: str, count: int, upto: int) -> None:
         gone = self._number(purged, key)
@@ -185,6 +188,12 @@ class DiskViews:
 
     # -- Storing -----------------------------------------------------------------------------------------------
 
+    def _remove(self, keys: Sequence[str], name: bytes) -> None:
+        for key in keys:
+            view = self._id(key)
+            if view is not None:
+                self._put(view, name, None)
+
     def _put(self, view: int, name: bytes, value: bytes | None) -> None:
         held = self._pending.get(view)
         if held is None:
@@ -221,10 +230,9 @@ class DiskViews:
         view = self._ids.get(key)
         if view is None:
             made = self._made_now.get(key)
-            view = self._stored_id(key.encode()) if made is None else made[0]
-            if view is not None:
-                self._remember(key, view)
-        return view
+            view = (self._stored_id(key.encode()) or _NONE) if made is None else made[0]
+            self._remember(key, view)
+        return view or None
 
     def _made(self, key: str, kind: str) -> int:
         view = self._id(key)
@@ -244,7 +252,7 @@ class DiskViews:
         if view is None:
             return
         self._pending_count -= len(self._pending.pop(view, ()))
-        self._ids.pop(key, None)
+        self._remember(key, _NONE)
         if self._made_now.pop(key, None) is None:
             self._database.execute("DELETE FROM items WHERE view = ?", (view,))
             self._database.execute("DELETE FROM views WHERE id = ?", (view,))
