@@ -100,13 +100,15 @@ def _column_readers(kind: type[Record]) -> tuple[ReadColumn, ...]:
 def _column_reader(plan: ReadPlan, place: int) -> ReadColumn:
     spec, convert = plan.specs[place], plan.conversions[place]
     kinds = frozenset(plan.kinds[place])
-    read = _plain_reader(spec, convert)
+    read, optional = _plain_reader(spec, convert), spec.optional
 
     def read_column(column: Column) -> Iterable[Any]:
+        if column[0] is None and optional and column.count(None) == len(column):
+            return column
         found = set(map(type, column))
         if not found <= kinds:
             raise CodecError("not plain")
-        if read is None or (len(found) == 1 and _NONE in found):
+        if read is None:
             return column
         if _NONE not in found:
             return read(column)

@@ -360,10 +360,10 @@ class Remembered(dict[Any, Any]):
         self[stored] = value
         return value
 
-    def learn(self, stored: Iterable[Any]) -> None:
+    def learn(self, stored: set[Any]) -> None:
         """Read those of `stored` that are not known, all at once. Raises as reading one by one does."""
-        new = [one for one in stored if one not in self]
-        if new:
+        if not self.keys() >= stored:
+            new = [one for one in stored if one not in self]
             values = self._read_plain(new)
             values = map(self._read, new) if values is None else values
             self._make_room()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, Self
 
 from eventstore.model.currency import Currency
@@ -126,15 +127,14 @@ class OrderInitialized(OrderEvent):
     reconciliation: bool = False
 
     def _validate(self) -> None:
-        options = ORDER_OPTIONS[self.order_type]
-        for name in _FOREIGN_OPTIONS[self.order_type]:
-            if getattr(self, name) != _OPTION_DEFAULTS[name]:
-                raise InvalidValue(
-                    f"OrderInitialized {self.client_order_id}: a {self.order_type.name} order has no {name}; "
-                    "leave it out"
-                )
-        for name in _NEEDED_OPTIONS:
-            if name in options and getattr(self, name) is None:
+        foreign, needed = _FOREIGN_OPTIONS[self.order_type], _NEEDED_OPTIONS[self.order_type]
+        if not foreign.at_default(self):
+            name = next(name for name in foreign.names if getattr(self, name) != _OPTION_DEFAULTS[name])
+            raise InvalidValue(
+                f"OrderInitialized {self.client_order_id}: a {self.order_type.name} order has no {name}; leave it out"
+            )
+        for name in needed:
+            if getattr(self, name) is None:
                 raise InvalidValue(
                     f"OrderInitialized {self.client_order_id}: a {self.order_type.name} order needs a {name}"
                 )
@@ -159,9 +159,29 @@ class OrderInitialized(OrderEvent):
 
 
 _OPTION_DEFAULTS = dict(zip(OrderInitialized._fields[::-1], OrderInitialized._defaults[::-1], strict=False))
-_FOREIGN_OPTIONS = {kind: tuple(sorted(_OPTION_NAMES - set(names))) for kind, names in ORDER_OPTIONS.items()}
+
+
+class _Foreign:
+    """The conditional fields that an order type does not have."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = sorted(names)
+        # All at once, as every loaded order passes here; with two others, so that what is got is a tuple in any case.
+        places = [OrderInitialized._fields.index(name) for name in (*self.names, "reconciliation", "tags")]
+        self._get = itemgetter(*places)
+        self._defaults = tuple(_OPTION_DEFAULTS[name] for name in self.names)
+
+    def at_default(self, init: OrderInitialized) -> bool:
+        """Whether none of them is given."""
+        return bool(self._get(init)[:-2] == self._defaults)
+
+
+_FOREIGN_OPTIONS = {kind: _Foreign(_OPTION_NAMES - set(names)) for kind, names in ORDER_OPTIONS.items()}
 # A trailing stop may start without its prices, a limit or stop order not.
-_NEEDED_OPTIONS = ("trailing_offset", "limit_offset")
+_NEEDED_OPTIONS = {
+    kind: [name for name in ("trailing_offset", "limit_offset") if name in names]
+    for kind, names in ORDER_OPTIONS.items()
+}
 
 
 class OrderDenied(OrderEvent):

@@ -37,7 +37,7 @@ from eventstore.model.events import (
 )
 from eventstore.model.order_amendments import AmendableOrder, Amendment
 from eventstore.model.order_status import LOCAL, TRANSITIONS, legal_events
-from eventstore.model.values import EXACT
+from eventstore.model.values import EXACT, Money
 
 _ZERO = Decimal(0)
 _NOTHING_FILLED = (0, _ZERO, 0.0)
@@ -375,7 +375,8 @@ class Order(AmendableOrder):
     def _fill(self, event: OrderFilled) -> None:
         self._check_venue(event)
         trade_id, last_qty, last_px, before = event.trade_id, event.last_qty, event.last_px, self._filled
-        if self._trade_ids is not None and trade_id in self._trade_ids:
+        trades = self._trade_ids
+        if trade_id == self.last_trade_id or (trades is not None and trade_id in trades):
             raise DuplicateFill(f"{self._label}: trade {trade_id} was applied before; leave this OrderFilled out")
         if event.order_side is not self._init.order_side:
             raise EventMismatch(f"{self._label}: trade {trade_id} is a {event.order_side.name}, the order is not")
@@ -383,19 +384,18 @@ class Order(AmendableOrder):
         status = self._next(_PARTIALLY_FILLED if filled < self._quantity else _FILLED, event)
         if not last_qty:
             raise InvalidValue(f"{self._label}: trade {trade_id} fills nothing; a fill has to be more than zero")
+        paid = self._paid_with(event.commission)
         if filled > self._quantity:  # a venue may do so, and then it has happened
             excess = EXACT.subtract(filled, self._quantity)
             self._overfilled = excess if self._overfilled is None else EXACT.add(self._overfilled, excess)
-        if self._trade_ids is None or self._commissions is None:
-            self._trade_ids, self._commissions = {}, {}
+        self._commissions = paid
+        if trades is not None:
+            trades[trade_id] = None
+        elif self.last_trade_id is not None:
+            self._trade_ids = {self.last_trade_id: None, trade_id: None}
         self._notional = EXACT.fma(last_px, last_qty, self._notional)
         self.status = status
         self._filled = filled
-        self._trade_ids[trade_id] = None
-        commission = event.commission
-        code = commission.currency.code
-        paid = self._commissions.get(code)
-        self._commissions[code] = commission if paid is None else paid + commission
         self._slippage_from = self._price if self._takes_price else self._trigger_price
         self.venue_order_id = event.venue_order_id
         self.last_trade_id = trade_id
@@ -405,6 +405,18 @@ class Order(AmendableOrder):
             self.ts_accepted = event.ts_event
         if status is _FILLED:
             self.ts_closed = event.ts_event
+
+    def _paid_with(self, commission: Money) -> Money | dict[str, Money]:
+        """Return all that was paid, with `commission`."""
+        paid = self._commissions
+        if paid is None:
+            return commission
+        code = commission.currency.code
+        if isinstance(paid, Money):
+            if paid.currency.code == code:
+                return paid + commission
+            return {paid.currency.code: paid, code: commission}
+        return paid | {code: paid[code] + commission if code in paid else commission}
 
 
 _STEPS: Mapping[type[OrderEvent], Callable[[Order, Any], None]] = {

@@ -87,7 +87,7 @@ class OrderState:
     _can_be_post_only: ClassVar[bool] = False
 
     _amendments: list[tuple[int, str, Any]] | None
-    _commissions: dict[str, Money] | None
+    _commissions: Money | dict[str, Money] | None  # one amount, or by currency if there are several
     _emulation_trigger: TriggerType
     _events: list[OrderEvent]
     _filled: Decimal | None
@@ -103,7 +103,7 @@ class OrderState:
     _quantity: Quantity
     _slippage_from: Price | None
     _status_before: OrderStatus
-    _trade_ids: dict[TradeId, None] | None
+    _trade_ids: dict[TradeId, None] | None  # from the second on
     _trigger_price: Price | None
     _ts_triggered: int
     _venue_order_ids: list[VenueOrderId] | None
@@ -234,7 +234,9 @@ class OrderState:
     @property
     def trade_ids(self) -> list[TradeId]:
         """The trades that filled it, in order."""
-        return list(self._trade_ids) if self._trade_ids else []
+        if self._trade_ids is not None:
+            return list(self._trade_ids)
+        return [] if self.last_trade_id is None else [self.last_trade_id]
 
     # -- fills --------------------------------------------------------------------------------------------------------
 
@@ -304,7 +306,10 @@ class OrderState:
 
     def commissions(self) -> list[Money]:
         """What was paid (negative: earned), one amount for each currency, sorted by its code."""
-        return [self._commissions[code] for code in sorted(self._commissions)] if self._commissions else []
+        paid = self._commissions
+        if paid is None:
+            return []
+        return [paid] if isinstance(paid, Money) else [paid[code] for code in sorted(paid)]
 
     def signed_decimal_qty(self) -> Decimal:
         """How much is left to fill, negative for a SELL."""
