@@ -14,6 +14,7 @@ from eventstore.errors import DamagedRecord
 from eventstore.keys import Keys
 from eventstore.storage.faults import translated
 from eventstore.storage.hashes import read_hashes
+from eventstore.storage.pages import read_pages
 
 PAGE = 500
 
@@ -157,18 +158,12 @@ class Reader:
         """
         # Positions rise with ids, so the first page is found from the start of the log only once.
         low = b"-" if since_ms is None else b"%d" % since_ms
-        while True:
-            with translated(f"read {self._keys.log} from {low.decode()}"):
-                rows = cast(list[Any], self._client.xrange(self._keys.log, min=low, max="+", count=count))
-            if rows:
-                run = _run(rows)
-                if min(run.positions) <= after:
-                    run = run.only(position > after for position in run.positions)
-                if len(run):
-                    yield run
-            if len(rows) < count:
-                return
-            low = b"(" + rows[-1][0]
+        for rows in read_pages(self._client, self._keys.log, low, count):
+            run = _run(rows)
+            if min(run.positions) <= after:
+                run = run.only(position > after for position in run.positions)
+            if len(run):
+                yield run
 
     def back(self, count: int = 1000) -> Iterator[LogEntry]:
         """Yield the entries of the log from the last one to the first, `count` to a round trip, as `log` does."""
