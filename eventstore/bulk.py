@@ -30,7 +30,7 @@ from eventstore.codec import (
 from eventstore.errors import CodecError
 from eventstore.model.currency import Currency
 from eventstore.model.identifiers import UUID4
-from eventstore.model.record import EMPTY_INFO, Field, Record
+from eventstore.model.record import EMPTY_INFO, U64_MAX, Field, Record
 from eventstore.model.values import Money
 from eventstore.schema import TYPES, VERSIONS
 
@@ -153,7 +153,11 @@ def _read_distinct(convert: Convert, column: Column) -> Iterable[Any]:
 
 
 def _read_times(convert: Convert, column: Column) -> Iterable[int]:
-    if set(map(type, column)) == {str} and len(max(column, key=len)) < 20 and all(column):
+    kinds = set(map(type, column))
+    if kinds == {int}:
+        if min(column) >= 0 and max(column) <= U64_MAX:
+            return column
+    elif kinds == {str} and len(max(column, key=len)) < 20 and all(column):
         digits = "".join(column)
         if digits.isascii() and digits.isdigit():
             return map(int, column)
