@@ -9,6 +9,7 @@ import msgpack
 _KEPT_BYTES_MAX = 256 << 10
 
 _idle: list[msgpack.Packer] = []
+_idle_old: list[msgpack.Packer] = []
 
 
 def pack(value: Any) -> bytes:
@@ -22,4 +23,16 @@ def pack(value: Any) -> bytes:
     # One that raised may hold half a value, and one that had to grow stays large: neither is used again.
     if len(data) <= _KEPT_BYTES_MAX:
         _idle.append(packer)
+    return data
+
+
+def pack_old(value: Any) -> bytes:
+    """The same for readers that know one kind of text ("raw") only, which bytes and text both become."""
+    try:
+        packer = _idle_old.pop()
+    except IndexError:
+        packer = msgpack.Packer(use_bin_type=False)
+    data = packer.pack(value)
+    if len(data) <= _KEPT_BYTES_MAX:
+        _idle_old.append(packer)
     return data

@@ -9,7 +9,8 @@ from itertools import count
 from eventstore import commands as c
 from eventstore.errors import DataLoss
 from eventstore.journal import Journal, JournalRecord
-from eventstore.storage.appender import Entry
+from eventstore.storage.appender import PIECE, Entry
+from workers.turn import Turn
 from workers.watermark import Watermark
 
 ENTRY_BYTES = 120
@@ -17,9 +18,10 @@ ENTRY_BYTES = 120
 
 
 class MemoryWindow:
-    """Keeps the last entries that were applied, `bytes_max` bytes of them."""
+    """Keeps the last entries that were applied, `bytes_max` bytes of them. `turn` is that of the writer's thread."""
 
-    def __init__(self, bytes_max: int, position: int) -> None:
+    def __init__(self, bytes_max: int, position: int, turn: Turn | None = None) -> None:
+        self._turn = turn or Turn()
         self._bytes_max = bytes_max
         self._bytes = 0
         self._last = position
@@ -30,11 +32,17 @@ class MemoryWindow:
         return self._last + 1 - len(self._kept)
 
     def keep(self, last: int, entries: list[Entry]) -> None:
-        kept = self._kept
-        # The command is made again if it should be needed: it would take more room than the payload.
-        kept += [(accepted_ms, payload) for accepted_ms, _, payload in entries]
-        self._bytes += sum([len(entry.payload) for entry in entries]) + len(entries) * ENTRY_BYTES
-        self._last = last
+        kept, turn = self._kept, self._turn
+        # The command is made again if it should be needed: it would take more room than the payload. To let go of it is
+        # most of the work here.
+        entries.reverse()
+        while entries:
+            for accepted_ms, _, payload in entries[-1 : -PIECE - 1 : -1]:
+                kept.append((accepted_ms, payload))
+                self._bytes += len(payload) + ENTRY_BYTES
+            del entries[-PIECE:]
+            self._last = last - len(entries)
+            turn.check()
         while self._bytes > self._bytes_max:
             self._bytes -= len(kept.popleft()[1]) + ENTRY_BYTES
 

@@ -94,7 +94,10 @@ class Retained(Protocol[Entry]):
         """The oldest position that is kept; one behind the last that was ever kept if there is none."""
 
     def keep(self, last: int, entries: list[Entry]) -> None:
-        """Keep `entries`, of which the last has position `last`, and let go of what is over the bound."""
+        """Keep `entries`, of which the last has position `last`, and let go of what is over the bound.
+
+        The list is handed over.
+        """
 
     def since(self, position: int) -> Iterator[Entry]:
         """Yield what is kept behind `position`, which is not before `first` - 1."""

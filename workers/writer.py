@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
 
-SLICE = 16
+SLICE = 8
 """How many items are taken and encoded before it is looked whether the thread's turn is over."""
 
 BLOCKED_S = 0.00005
@@ -249,6 +249,8 @@ class Writer(Generic[Item, Entry, Batch]):
                     self._failed(error)
                 if time.monotonic() - began_s >= BLOCKED_S:
                     turn.begin()
+                elif isinstance(do, Receive):
+                    turn.check()
             elif isinstance(do, Linger):
                 backlog.linger(do.left_s)
                 turn.begin()

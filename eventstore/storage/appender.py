@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import msgpack
 import redis
 
 from eventstore import commands as c
 from eventstore.chain import GENESIS, link, next_head
 from eventstore.errors import DataLoss, Diverged, Fatal, Fenced, Held, Retryable, StorageError
 from eventstore.keys import Keys
+from eventstore.packing import pack_old
 from eventstore.projections import At, Place, project
 from eventstore.storage.connect import script
 from eventstore.storage.faults import classify, translated
@@ -29,7 +29,7 @@ ARGUMENTS_MAX = 4000
 
 _APPLIED = b"*1\r\n$7\r\napplied\r\n"
 
-PIECE = 16
+PIECE = 8
 """How many entries are sealed before it is looked whether the thread's turn is over."""
 
 
@@ -220,7 +220,7 @@ class Operations:
     def packed(self) -> bytes:
         """All of them, in order, as the script takes them."""
         self._add_members()
-        return _for_lua(self._calls)
+        return pack_old(self._calls)
 
     def _add_members(self) -> None:
         chosen: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
@@ -350,7 +350,7 @@ class Appender:
                 b"%d" % position,
                 self._chain,
                 head,
-                _for_lua(stream),
+                pack_old(stream),
                 packed,
                 self._owner,
             )
@@ -536,8 +536,3 @@ def _named(keys: Keys, batch: Batch) -> str:
 
 def _arguments(*values: bytes) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(value), value) for value in values])
-
-
-def _for_lua(value: list[Any]) -> bytes:
-    # The server's MessagePack library knows text ("raw") only, of which its strings of bytes are made.
-    return msgpack.packb(value, use_bin_type=False)
