@@ -79,8 +79,8 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
         self.store = NautilusStore(name, trader_id.value, config=store_config(name, config, settings))
         """The store behind it: `sync`, `health`, `stats` and `purge` are there."""
         # NautilusTrader looks for these on the instance first. A frame less, on what it calls most.
-        for verb in HELD_AS_CALLED:
-            if getattr(type(self), verb) is getattr(CacheDatabaseAdapter, verb):  # a subclass may have its own
+        for verb, own in _OWN.items():
+            if getattr(type(self), verb) is own:  # a subclass, or whoever patched this one, may have another
                 setattr(self, verb, getattr(self.store, verb))
 
     @property
@@ -339,3 +339,6 @@ class CacheDatabaseAdapter(CacheDatabaseFacade):  # type: ignore[misc] # it is c
         """Delete the saved state of a strategy."""
         check("delete_strategy", "strategy_id", strategy_id, StrategyId)
         self.store.delete_strategy(m.StrategyId(strategy_id.value))
+
+
+_OWN = {verb: getattr(CacheDatabaseAdapter, verb) for verb in HELD_AS_CALLED}

@@ -229,6 +229,16 @@ class SeenPosition(NamedTuple):
 
 # -- What is its maker's ---------------------------------------------------------------------------------------
 
+_are_str = frozenset({str}).issuperset
+
+
+def are_plain(tags: tuple[Any, ...]) -> bool:
+    """Whether `tags` are text that can certainly be stored."""
+    if not _are_str(map(type, tags)):
+        return False
+    text = "".join(tags)
+    return text.isascii() and len(text) <= TEXT_BYTES_MAX
+
 
 def freeze(operation: str, key: str, event: Any) -> Any:
     """Return `event`, or what stands for it if its maker may change something in it: as it is now.
@@ -249,10 +259,8 @@ def freeze(operation: str, key: str, event: Any) -> Any:
         if not tags:
             return event
         taken = tuple(tags)
-        if all([tag.__class__ is str for tag in taken]):  # noqa: C419 # a list is faster
-            text = "".join(taken)
-            if text.isascii() and len(text) <= TEXT_BYTES_MAX:
-                return CapturedInit(event, taken)
+        if are_plain(taken):
+            return CapturedInit(event, taken)
     try:
         return to_record(event)
     except (TypeError, ValueError) as error:

@@ -19,6 +19,7 @@ from eventstore import commands as c
 from eventstore.encoder import Encoder
 from eventstore.integrations.nautilus.amendments import Watch
 from eventstore.integrations.nautilus.capturing import NO_TRIGGER, Filled, Seen, SeenPosition, as_frozen
+from eventstore.integrations.nautilus.conversion import CapturedInit
 from eventstore.integrations.nautilus.lives import OrderLife, PositionLife
 from eventstore.integrations.nautilus.snapshots import order_state, position_state
 from eventstore.ledger import PurgeOne
@@ -180,8 +181,10 @@ class Histories:
         self._write_order(emit, accepted_ns, seen, life, watch, new, watch.look(seen), position_id, client_id)
 
     def add_new_order(self, emit: Emit, item: Call) -> None:
-        """Take an order that is neither emulated nor trailing, and has no event but its first."""
+        """Take an order that is neither emulated nor trailing, and has no event but its first; and the tags of that."""
         order, taken, frozen, ids = item[4:]
+        if frozen.__class__ is tuple:
+            frozen = {id(taken[2]): CapturedInit(taken[2], frozen)}
         self.add_order(emit, (*item[:4], Seen(order, taken, OrderStatus.INITIALIZED, frozen=frozen), ids))
 
     def _begin_order(

@@ -19,6 +19,7 @@ from eventstore.integrations.nautilus.capturing import (
     Filled,
     Initialized,
     Seen,
+    are_plain,
     check_key,
     frozen,
     take_order,
@@ -75,6 +76,7 @@ class NautilusStore(NautilusAccounts):
         self._histories = histories = Histories(Encoder(serializer))
         self._verbs: Any = histories  # what is put in the backlog to be called there
         self._write_order: Any = self._verbs.update_order
+        self._write_new_order: Any = self._verbs.add_new_order
         self._write_position: Any = self._verbs.update_position
         # The ids that were looked at: of orders that are neither emulated nor trailing, of the others, of positions.
         self._plain, self._special = histories.plain, histories.special
@@ -190,31 +192,30 @@ class NautilusStore(NautilusAccounts):
             Which execution client it goes through.
         """
         taken = take_order(order)
-        nautilus_id, count, event = taken[:3]
+        nautilus_id, event = taken[0], taken[2]
         emulation = order.emulation_trigger
         ids = None
-        item: tuple[Any, ...]
         if position_id is not None or client_id is not None:
             ids = _index_ids(position_id, client_id)
-        if (
-            count == 1
-            and emulation is NO_TRIGGER
-            and event.__class__ is Initialized
-            and order.__class__ not in TRAILING
-        ):
-            held = None
-            if nautilus_id not in self._plain and nautilus_id not in self._special:
-                self._check_order("add_order", order, nautilus_id.value)
-            if event.tags or event.exec_algorithm_params:
-                held = frozen("add_order", nautilus_id.value, (event,))
-            item = (self._verbs.add_new_order, order, taken, held, ids)
-        else:
-            item = (self._verbs.add_order, self._seen("add_order", order), ids, None, None)
+        if taken[1] != 1 or emulation is not NO_TRIGGER or event.__class__ is not Initialized or _trails(order):
+            seen = self._seen("add_order", order)
+            self._call("add_order", nautilus_id, self._verbs.add_order, seen, ids)
+            self._note_checked(order, nautilus_id, emulation)
+            return
+        if nautilus_id not in self._plain:
+            self._check_order("add_order", order, nautilus_id.value)
+        held: Any = event.tags
+        if held is not None:
+            held = tuple(held)
+        if event.exec_algorithm_params or (held and not are_plain(held)):
+            held = frozen("add_order", nautilus_id.value, (event,))
         try:
-            self._put("add_order", nautilus_id, time_ns(), *item)
+            self._put("add_order", nautilus_id, time_ns(), self._write_new_order, order, taken, held, ids)
         except (Full, Shut) as error:
             self._persister.refuse(error, "add_order", nautilus_id.value)
-        self._note_checked(order, nautilus_id, emulation)
+        self._plain.add(nautilus_id)
+        if self._special:
+            self._special.discard(nautilus_id)
 
     def _seen(self, operation: str, order: Any) -> Seen:
         """Take all of `order`, with what its maker may change: in all its events if it is new here, or in the last."""
@@ -232,7 +233,7 @@ class NautilusStore(NautilusAccounts):
             self._check_trader(operation, order_id, trader)
 
     def _note_checked(self, order: Any, nautilus_id: Any, emulation: Any) -> None:
-        if emulation is NO_TRIGGER and order.__class__ not in TRAILING:
+        if emulation is NO_TRIGGER and not _trails(order):
             self._plain.add(nautilus_id)
             if self._special:
                 self._special.discard(nautilus_id)
@@ -291,9 +292,9 @@ class NautilusStore(NautilusAccounts):
         held = None
         if fills and fills[-1].info:
             held = frozen("update_position", nautilus_id.value, fills[-1:])
-        verb = self._write_position
+        verb, closed = self._write_position, position.is_closed
         try:
-            self._put("update_position", nautilus_id, time_ns(), verb, position, position.is_closed, fills, held)
+            self._put("update_position", nautilus_id, time_ns(), verb, position, closed, fills, held)
         except (Full, Shut) as error:
             self._persister.refuse(error, "update_position", nautilus_id.value)
 
@@ -368,6 +369,10 @@ class NautilusStore(NautilusAccounts):
         if trader_id.value != self._node_id:
             raise Refused(f"{operation} {key}: it is one of {trader_id.value}, this is {self._node_id}'s database")
         self._trader = trader_id
+
+
+def _trails(order: Any) -> bool:
+    return order.__class__ in TRAILING
 
 
 def _index_ids(position_id: Any, client_id: Any) -> tuple[str | None, str | None]:

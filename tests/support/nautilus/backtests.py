@@ -232,12 +232,13 @@ def _note_accounts(told: dict[str, list[dict[str, Any]]]) -> None:
 
 def _main(verb: str, name: str, port: str, file: str) -> None:
     install()
+    told: dict[str, list[dict[str, Any]]] = {}
+    if verb == "trade":
+        _note_accounts(told)  # before there is an adapter, which takes its verbs when it is made
     engine = _engine(int(port), *([_counting()] if name == "counting" else []))
     cache = engine.cache
     loaded = index_contents(cache)
-    told: dict[str, list[dict[str, Any]]] = {}
     if verb == "trade":
-        _note_accounts(told)
         _equip(engine, name)
         # A run that goes on with more data is not ended: what is open stays open.
         engine.run(streaming=name in STRATEGIES)
