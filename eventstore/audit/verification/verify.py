@@ -18,6 +18,7 @@ from eventstore.audit.verification.standing import Damaged, Standing, Start
 from eventstore.audit.verification.view_check import ViewCheck
 from eventstore.chain import Head, LogEntry, Run
 from eventstore.errors import AuditError, CodecError, UnknownSchema
+from eventstore.loader import collector_paused
 from eventstore.projections import project
 from eventstore.storage.moments import Moments
 from eventstore.storage.reader import Reader
@@ -65,7 +66,8 @@ def verify(
     for _ in range(_ATTEMPTS_MAX):
         attempt = _Verification(log, checkpoint, noted, views, on_entries, on_keys)
         try:
-            with attempt.fold:
+            # What this makes is let go of as it goes, and none of it is in a cycle.
+            with collector_paused(), attempt.fold:
                 return attempt.run(suspicious)
         except _Moved:
             continue
