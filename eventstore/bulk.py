@@ -25,17 +25,21 @@ from eventstore.codec import (
     field_readers,
     is_timestamp,
     no_extension,
+    read_plain_identifiers,
     unpack,
 )
 from eventstore.errors import CodecError
 from eventstore.model.currency import Currency
-from eventstore.model.identifiers import UUID4
+from eventstore.model.identifiers import UUID4, Identifier
 from eventstore.model.record import EMPTY_INFO, U64_MAX, Field, Record
 from eventstore.model.values import Money
 from eventstore.schema import TYPES, VERSIONS
 
 Column = Sequence[Any]
 ReadColumn = Callable[[Column], Iterable[Any]]
+
+TOGETHER = 1024
+"""Records that are read together: more of them would leave the processor's cache."""
 
 _NONE = type(None)
 _NOT_PLAIN = (CodecError, ValueError, TypeError, LookupError, ArithmeticError)
@@ -48,6 +52,13 @@ def records_from(data: Sequence[bytes], serializer: Serializer) -> Sequence[Reco
     """Return the record that each of `data` is; None for one that `serializer` has to be asked about."""
     if type(serializer).deserialize is not MsgPackSerializer.deserialize:
         return [None] * len(data)
+    found: list[Record | None] = []
+    for start in range(0, len(data), TOGETHER):
+        found += _records_from(data[start : start + TOGETHER])
+    return found
+
+
+def _records_from(data: Sequence[bytes]) -> list[Record | None]:
     found: list[Record | None] = [None] * len(data)
     try:
         rows = _rows(data)
@@ -132,6 +143,8 @@ def _plain_reader(spec: Field, convert: Convert | None) -> ReadColumn | None:
     remembered = getattr(convert, "__self__", None)
     if isinstance(remembered, Remembered):
         return functools.partial(_read_remembered, remembered)
+    if issubclass(kind, Identifier):
+        return functools.partial(_read_new, kind, convert)
     if kind in (Money, Currency) or remembered.__class__ is dict:
         return functools.partial(_read_distinct, convert)
     return functools.partial(map, convert)
@@ -139,10 +152,17 @@ def _plain_reader(spec: Field, convert: Convert | None) -> ReadColumn | None:
 
 def _read_remembered(remembered: Remembered, column: Column) -> Iterable[Any]:
     distinct = set(column)
-    remembered.learn(distinct)
     if len(distinct) == 1:
         return repeat(remembered[column[0]], len(column))
+    if len(distinct) == len(column) and column[0] not in remembered:
+        return remembered.take(column)  # most likely all of them are new
+    remembered.learn(distinct)
     return map(remembered.__getitem__, column)
+
+
+def _read_new(kind: type[Identifier], convert: Convert, column: Column) -> Iterable[Any]:
+    values = read_plain_identifiers(kind, column)
+    return map(convert, column) if values is None else values
 
 
 def _read_distinct(convert: Convert, column: Column) -> Iterable[Any]:

@@ -20,7 +20,7 @@ import msgpack
 from eventstore.errors import CodecError, UnknownSchema
 from eventstore.model.currency import CRYPTO_PRECISION, Currency
 from eventstore.model.enums import CurrencyType
-from eventstore.model.identifiers import LENGTH_MAX, UUID4, Identifier
+from eventstore.model.identifiers import LENGTH_MAX, UUID4, Identifier, TradeId
 from eventstore.model.record import EMPTY_INFO, INFO_DEPTH_MAX, Field, Record, freeze, thaw
 from eventstore.model.values import Fixed, Money, parse_decimal
 from eventstore.packing import pack
@@ -333,6 +333,8 @@ def _reader(owner: str, spec: Field) -> Convert | None:
         return functools.partial(parse_decimal, f"{owner}.{spec.name}")
     if issubclass(kind, IntEnum):
         return dict(kind._value2member_map_).__getitem__
+    if kind is TradeId:  # which hardly two records share
+        return functools.partial(_read_identifier, kind, kind.unchecked)
     if issubclass(kind, Identifier):
         return _remembered(kind).__getitem__
     return functools.partial(_read_record, cast(type[Record], kind))
@@ -349,7 +351,7 @@ class Remembered(dict[Any, Any]):
         Returns the values of several; None if one of them has to be looked at by itself.
     """
 
-    def __init__(self, read: Convert, read_plain: Callable[[list[Any]], Iterable[Any] | None]) -> None:
+    def __init__(self, read: Convert, read_plain: Callable[[Sequence[Any]], Iterable[Any] | None]) -> None:
         super().__init__()
         self._read = read
         self._read_plain = read_plain
@@ -364,10 +366,15 @@ class Remembered(dict[Any, Any]):
         """Read those of `stored` that are not known, all at once. Raises as reading one by one does."""
         if not self.keys() >= stored:
             new = [one for one in stored if one not in self]
-            values = self._read_plain(new)
-            values = map(self._read, new) if values is None else values
-            self._make_room()
-            self.update(zip(new, values, strict=True))
+            self.take(new)
+
+    def take(self, stored: Sequence[Any]) -> list[Any]:
+        """Read all of `stored`, known or not."""
+        plain = self._read_plain(stored)
+        values = list(map(self._read, stored) if plain is None else plain)
+        self._make_room()
+        self.update(zip(stored, values, strict=True))
+        return values
 
     def _make_room(self) -> None:
         if len(self) >= _REMEMBERED_MAX:
@@ -383,7 +390,7 @@ def _remembered(kind: type[Any]) -> Remembered:
     if kind._needs:
         return Remembered(kind, lambda values: None)
     read_identifier = functools.partial(_read_identifier, kind, kind.unchecked)
-    return Remembered(read_identifier, functools.partial(_read_plain_identifiers, kind))
+    return Remembered(read_identifier, functools.partial(read_plain_identifiers, kind))
 
 
 def _read_identifier(kind: type[Identifier], unchecked: Convert, value: str) -> Any:
@@ -392,7 +399,8 @@ def _read_identifier(kind: type[Identifier], unchecked: Convert, value: str) -> 
     return unchecked(value) if plain and not value.isspace() else kind(value)
 
 
-def _read_plain_identifiers(kind: type[Identifier], values: list[str]) -> Iterable[Any] | None:
+def read_plain_identifiers(kind: type[Identifier], values: Sequence[str]) -> Iterable[Any] | None:
+    """Return the identifiers of `kind` that `values` are, or None if one of them needs a second look."""
     text = "".join(values)
     plain = text.isprintable() and "{" not in text and "}" not in text and len(max(values, key=len)) <= LENGTH_MAX
     if plain and all(values) and not any(map(str.isspace, values)):
@@ -440,7 +448,7 @@ def _read_fixed(kind: type[Fixed], unchecked: Convert, value: str) -> Any:
     return unchecked(value) if _PLAIN_NUMBER.fullmatch(value) else kind(value)
 
 
-def _read_plain_fixed(kind: type[Fixed], values: list[str]) -> Iterable[Any] | None:
+def _read_plain_fixed(kind: type[Fixed], values: Sequence[str]) -> Iterable[Any] | None:
     return map(Decimal.__new__, repeat(kind), values) if all(map(_PLAIN_NUMBER.fullmatch, values)) else None
 
 
