@@ -120,9 +120,19 @@ class Run:
         """Yield a run for each."""
         return (self.part(i, i + 1) for i in range(len(self)))
 
+    @cached_property
+    def _is_gapless(self) -> bool:
+        first = self.positions[0]
+        return tuple(self.positions) == tuple(range(first, first + len(self))) and all(self.payloads)
+
+    @cached_property
+    def _is_in_time(self) -> bool:
+        times = list(self.times)
+        return times == sorted(times)
+
     def is_behind(self, position: int) -> bool:
         """Whether they have the positions behind that one, without a gap, and all of them a payload."""
-        return tuple(self.positions) == tuple(range(position + 1, position + 1 + len(self))) and all(self.payloads)
+        return not len(self) or (self.positions[0] == position + 1 and self._is_gapless)
 
     def goes_on(self, position: int, ms: int, head: bytes, links: Sequence[bytes]) -> bool:
         """Whether they go on from there as a log does: in positions, times and chain heads.
@@ -136,11 +146,9 @@ class Run:
         links : sequence of bytes
             What the entries behind that one add to the chain.
         """
-        times = list(self.times)
         return (
             self.is_behind(position)
-            and times == sorted(times)
-            and (not times or times[0] >= ms)
+            and (not len(self) or (self.times[0] >= ms and self._is_in_time))
             and self._heads_made(head, links) == [self.heads[end] for end in self.ends]
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from eventstore import commands as c
@@ -273,10 +273,9 @@ class _Verification:
         # What is before a checkpoint is only folded; behind it, a lower position is one astray.
         skipped = -1 if self._checkpoint is None else check.head.position
         for found in standing.runs(until_id):
-            for run, commands in _divided(found):
+            for run, commands in _divided(found, folding):
                 if skipped < 0 and commands is not None and check.take_all(run):
-                    if folding:
-                        self._fold(commands)
+                    self._fold(commands)
                 else:
                     skipped = self._take_singly(run, check, skipped, folding)
             self._on_entries(len(found))
@@ -365,19 +364,24 @@ class _Verification:
                 self._found.add(Finding("schema", message, key=key, field=name, expected=meaning, found=text))
 
 
-def _divided(run: Run) -> Iterator[tuple[Run, list[c.Command] | None]]:
-    """Yield parts of a run with their commands: None for those that have to be looked at one by one."""
+def _divided(run: Run, folding: bool) -> Iterator[tuple[Run, Sequence[c.Command] | None]]:
+    """Yield parts of a run with their commands, or none if not `folding`: None for those to be looked at singly."""
+    commands: list[c.Command] = []
     try:
-        commands = list(map(c.decode, run.payloads))
+        if folding:
+            commands = list(map(c.decode, run.payloads))
+            kinds = set(map(type, commands))
+        else:
+            kinds = set(map(type, map(c.decode, run.payloads)))  # without one of them in memory longer than that takes
     except CodecError:
         yield run, None
         return
-    if _ALONE.isdisjoint(map(type, commands)):
+    if _ALONE.isdisjoint(kinds):
         yield run, commands
         return
     begin = 0
-    for i, command in enumerate(commands):
-        if type(command) in _ALONE:
+    for i, payload in enumerate(run.payloads):
+        if type(c.decode(payload)) in _ALONE:
             if i > begin:
                 yield run.part(begin, i), commands[begin:i]
             yield run.part(i, i + 1), None
