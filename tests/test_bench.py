@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.lib.bench import raw, report
+from scripts.lib.bench import raw, tables
 from scripts.lib.bench.compare import Change
 from scripts.lib.bench.fitting import growth
+from scripts.lib.bench.found import Found
 from scripts.lib.bench.plot import plot
 from scripts.lib.bench.rows import Row, Target, result
 from scripts.lib.bench.subjects import NAMES, subject
@@ -39,7 +40,7 @@ def _bench(*words: str) -> Any:
 # -- One run ---------------------------------------------------------------------------------------------------
 
 
-def test_one_run_has_every_row_beside_its_floor() -> None:
+def test_one_run_has_every_row_beside_its_floor(tmp_path: Path) -> None:
     found = _bench("--quick", "--only", *NAMES)
     rows = {row["figure"]: row for row in found["rows"]}
     assert set(rows) == {row.figure for each in SUBJECTS for row in each.rows}
@@ -51,6 +52,12 @@ def test_one_run_has_every_row_beside_its_floor() -> None:
         assert (row["met"] is None) == (row["target"] is None)
     assert found["environment"]["python"]
     assert found["environment"]["server"]
+    # What it said can be read back, and shown again: whole, and beside that of another Python.
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    again = Found.read(tmp_path / "found.json")
+    assert again.to_json() == found
+    shown = tables.to_markdown([again, again])
+    assert all(shown.count(row["what"]) >= 2 for row in rows.values())
 
 
 def test_no_two_rows_share_a_figure() -> None:
@@ -176,16 +183,16 @@ def test_a_stream_is_split_into_the_requests_that_it_is_made_of(requests: list[l
 
 def test_the_document_has_a_place_for_the_table() -> None:
     text = (ROOT / "docs" / "performance.md").read_text()
-    once = report.insert(text, "| a table |")
+    once = tables.insert(text, "| a table |")
     assert "| a table |" in once
-    assert report.insert(once, "| another |") == report.insert(text, "| another |")
+    assert tables.insert(once, "| another |") == tables.insert(text, "| another |")
 
 
 def test_a_document_without_such_a_place_is_refused() -> None:
     with pytest.raises(ValueError, match="lacks the lines"):
-        report.insert("# Something", "| a table |")
+        tables.insert("# Something", "| a table |")
 
 
 @given(st.floats(1e-4, 1e9))
 def test_a_number_is_shown_within_a_hundredth(value: float) -> None:
-    assert float(report.number(value).replace(",", "")) == pytest.approx(value, rel=0.01)
+    assert float(tables.number(value).replace(",", "")) == pytest.approx(value, rel=0.01)

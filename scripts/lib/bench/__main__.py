@@ -8,16 +8,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.lib.bench import compare, growth, report
+from scripts.lib.bench import compare, growth, tables
+from scripts.lib.bench.found import ROOT, Found, environment
 from scripts.lib.bench.growth import Points
 from scripts.lib.bench.places import quiet
-from scripts.lib.bench.rows import Figures
 from scripts.lib.bench.sizes import FULL, QUICK
 from scripts.lib.bench.subjects import NAMES, run, say, subject
 
-DOCUMENT = report.ROOT / "docs" / "performance.md"
-IMAGE = report.ROOT / "docs" / "performance.svg"
+DOCUMENT = ROOT / "docs" / "performance.md"
+IMAGE = ROOT / "docs" / "performance.svg"
 GROWTH = "growth"
+SUBJECTS = (*NAMES, GROWTH)
 WIDTH = 190
 
 
@@ -27,23 +28,30 @@ def _counts(text: str) -> list[int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="scripts/bench", description="Measures the library, each figure beside a floor."
+        prog="scripts/bench", description="Measures the library, each figure beside a floor of the same run."
     )
-    parser.add_argument(
-        "--only", nargs="+", choices=[*NAMES, GROWTH], metavar="SUBJECT", help=", ".join([*NAMES, GROWTH])
+    add = parser.add_argument
+    add("--only", nargs="+", choices=SUBJECTS, metavar="SUBJECT", help=f"one or more of {', '.join(SUBJECTS)}")
+    add("--repeat", type=int, help="runs, or pairs with --compare; default: 5, with --quick 1")
+    add("--quick", action="store_true", help="small sizes: to see that it works, or how large things changed")
+    add("--sizes", type=_counts, help="orders at which growth is measured; 1e3,1e4,1e5,1e6 takes 10 GB of memory")
+    add("--events", type=_counts, help="entries of logs at which it is measured; 1e4,1e5,1e6,1e7 takes 5 GB")
+    add("--plot", type=Path, help="where to draw how cost grows: a .png or .svg")
+    add("--json", action="store_true", help="everything, for programs")
+    add("--markdown", action="store_true", help="the tables as Markdown")
+    add("--write-docs", action="store_true", help=f"the tables into {DOCUMENT.relative_to(ROOT)}, and the image")
+    add(
+        "--compare",
+        nargs="+",
+        metavar="REV",
+        help="the working tree beside a revision, or a second revision beside a first, in turns",
     )
-    parser.add_argument("--repeat", type=int, help="runs, or pairs with --compare; default: 5, with --quick 1")
-    parser.add_argument(
-        "--quick", action="store_true", help="small sizes: to see in seconds that it works, or large changes"
-    )
-    parser.add_argument("--sizes", type=_counts, help="orders at which growth is measured: 1e3,1e4,1e5,1e6 takes 10 GB")
-    parser.add_argument("--events", type=_counts, help="entries of logs at which it is measured: 1e4,1e5,1e6,1e7")
-    parser.add_argument("--plot", type=Path, help="where to draw how cost grows: a .png or .svg")
-    parser.add_argument("--json", action="store_true", help="everything, for programs")
-    parser.add_argument("--markdown", action="store_true", help="the table as Markdown")
-    parser.add_argument("--write-docs", action="store_true", help="the table and the image into docs/")
-    parser.add_argument(
-        "--compare", nargs="+", metavar="REV", help="the working tree beside a revision, or a second beside a first"
+    add(
+        "--read",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: show what --json has said; the first file whole, others, of other Pythons, beside it",
     )
     return parser
 
@@ -53,45 +61,59 @@ def main(words: list[str] | None = None) -> None:
     parser = _parser()
     arguments = parser.parse_args(words)
     quiet()
-    chosen = arguments.only or [*NAMES, GROWTH]
-    subjects = [subject(name) for name in NAMES if name in chosen]
-    sizes = QUICK if arguments.quick else FULL
-    repeat = arguments.repeat or (1 if arguments.quick else 5)
     if arguments.compare:
         if len(arguments.compare) > 2:
             parser.error("--compare: one revision, or two")
-        old, new = (*arguments.compare, None)[:2]
-        pairs, left_out = compare.compare(old, new, subjects, repeat, arguments.quick)
-        named = (old, new or compare.HERE)
-        if arguments.json:
-            print(json.dumps(compare.to_json(subjects, pairs, left_out, named), indent=2))
-        else:
-            compare.show(subjects, pairs, left_out, named, Console(width=WIDTH))
+        _compare(arguments)
         return
-    runs: list[Figures] = []
-    for number in range(repeat if subjects else 0):
-        say(f"run {number + 1} of {repeat}")
-        runs.append(run(subjects, sizes))
+    found = [Found.read(path) for path in arguments.read] if arguments.read else [_measure(arguments)]
+    if arguments.json:
+        print(json.dumps(found[0].to_json(), indent=2))
+    elif arguments.markdown:
+        print(tables.to_markdown(found))
+    else:
+        tables.show(found, Console(width=WIDTH))
+    # Last: whatever is wrong with a file, what was measured was said.
+    image = arguments.plot or (IMAGE if arguments.write_docs else None)
+    if found[0].points and image is not None:
+        from scripts.lib.bench.plot import plot  # what it needs is slow to import, and not everywhere
+
+        plot(found[0].points, image)
+    if arguments.write_docs:
+        DOCUMENT.write_text(tables.insert(DOCUMENT.read_text(), tables.to_markdown(found)))
+
+
+def _chosen(arguments: argparse.Namespace) -> list[str]:
+    return [name for name in SUBJECTS if name in (arguments.only or SUBJECTS)]
+
+
+def _measure(arguments: argparse.Namespace) -> Found:
+    chosen = _chosen(arguments)
+    subjects = [subject(name) for name in chosen if name != GROWTH]
+    repeat = arguments.repeat or (1 if arguments.quick else 5)
+    runs = []
+    for i in range(repeat if subjects else 0):
+        say(f"run {i + 1} of {repeat}")
+        runs.append(run(subjects, QUICK if arguments.quick else FULL))
     points: Points = {}
     if GROWTH in chosen:
-        say("growth")
+        say(GROWTH)
         orders = arguments.sizes or ([100, 300] if arguments.quick else [1_000, 10_000, 100_000])
         entries = arguments.events or ([1_000, 3_000] if arguments.quick else [10_000, 100_000, 1_000_000])
         points = growth.measure(orders, entries)
-    image = arguments.plot or (IMAGE if arguments.write_docs else None)
-    if points and image is not None:
-        from scripts.lib.bench.plot import plot  # what it needs is slow to import, and not everywhere
+    return Found(environment("quick" if arguments.quick else "full"), runs, points)
 
-        plot(points, image)
-    if arguments.write_docs:
-        table = report.to_markdown(subjects, runs, points)
-        DOCUMENT.write_text(report.insert(DOCUMENT.read_text(), table))
+
+def _compare(arguments: argparse.Namespace) -> None:
+    old, new = (*arguments.compare, None)[:2]
+    subjects = [subject(name) for name in _chosen(arguments) if name != GROWTH]
+    repeat = arguments.repeat or (1 if arguments.quick else 5)
+    pairs, left_out = compare.compare(old, new, subjects, repeat, arguments.quick)
+    names = (old, new or compare.HERE)
     if arguments.json:
-        print(json.dumps(report.to_json(subjects, runs, points), indent=2))
-    elif arguments.markdown:
-        print(report.to_markdown(subjects, runs, points))
+        print(json.dumps(compare.to_json(subjects, pairs, left_out, names), indent=2))
     else:
-        report.show(subjects, runs, points, Console(width=WIDTH))
+        compare.show(subjects, pairs, left_out, names, Console(width=WIDTH))
 
 
 if __name__ == "__main__":

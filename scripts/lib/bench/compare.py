@@ -24,9 +24,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scripts.lib.bench.report import ROOT, number
+from scripts.lib.bench.found import ROOT
 from scripts.lib.bench.rows import Figures, Row, Subject
 from scripts.lib.bench.subjects import say
+from scripts.lib.bench.tables import number
 
 LIBRARY = ("eventstore", "workers")
 PAIRS_MIN = 3
