@@ -16,7 +16,7 @@ from workers.batch import BatchFormer
 from workers.delivery import Delivery, Do, Linger, Nap, Receive, Send
 from workers.gate import Gate
 from workers.sink import Backoff, Regressed, Retained, Sink, Unavailable
-from workers.turn import Turn, wake_on_time
+from workers.turn import TURN_RESTED_S, Turn, wake_on_time
 from workers.watermark import Mark, Watermark
 
 Item = TypeVar("Item")
@@ -25,6 +25,8 @@ Batch = TypeVar("Batch")
 
 SLICE = 8
 """How many items are taken and encoded before it is looked whether the thread's turn is over."""
+
+_SPOKEN = (Send, Receive)
 
 BLOCKED_S = 0.00005
 """What took as long let others have the interpreter meanwhile."""
@@ -241,7 +243,7 @@ class Writer(Generic[Item, Entry, Batch]):
             if do is Do.TAKE:
                 turn.check()
                 delivery.took(backlog.take(SLICE))
-            elif isinstance(do, Send | Receive) or do is Do.REWIND:
+            elif isinstance(do, _SPOKEN) or do is Do.REWIND:
                 began_s = time.monotonic()
                 try:
                     self._speak(do)
@@ -253,14 +255,14 @@ class Writer(Generic[Item, Entry, Batch]):
                     turn.check()
             elif isinstance(do, Linger):
                 backlog.linger(do.left_s)
-                turn.begin()
+                turn.begin(TURN_RESTED_S)
             elif isinstance(do, Nap):
                 self._nap.wait(do.wait_s)
             elif do is Do.RECONNECT:
                 self._sink.reset()
             elif do is Do.WAIT:
                 backlog.wait()
-                turn.begin()
+                turn.begin(TURN_RESTED_S)
             elif do is Do.HOLD:
                 self._open_holds()
                 self._resume.wait()
