@@ -145,9 +145,11 @@ def many_from(
 
 def _rows(fields: Fields) -> list[bytes] | None:
     """Return the stored events by version; None if there are none, one is missing, or something else is there."""
-    count = len(fields) - sum([name in fields for name in _NAMED])
+    count = len(fields)
     while count > len(_VERSIONS):
         _VERSIONS.extend([b"%d" % version for version in range(len(_VERSIONS), 2 * len(_VERSIONS))])
+    if count == 0 or _VERSIONS[count - 1] not in fields:
+        count -= sum([name in fields for name in _NAMED])
     try:
         return [*map(fields.__getitem__, _VERSIONS[:count])] or None
     except KeyError:

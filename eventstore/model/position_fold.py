@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from eventstore.model.positions import Position
 
 _AMOUNT_MAX = 1e30
+_add = EXACT.add
+_new = tuple.__new__
 _DOUBLE_DECIMALS = 16  # of NautilusTrader's fixed-point numbers, see `to_double`
 _UNIT = 10.0**_DOUBLE_DECIMALS
 _SMALLEST_IN_UNIT = 10 ** (PRECISION_MAX - _DOUBLE_DECIMALS)
@@ -119,7 +121,7 @@ def add_fills(position: Position, fills: Iterable[OrderFilled]) -> None:
         if paid is None:
             paid = commission
         elif paid[1] is currency:  # the usual case, without a second rounding
-            paid = Money.unchecked((EXACT.add(paid[0], amount), currency))
+            paid = _new(Money, (_add(paid[0], amount), currency))
         else:
             paid = paid + commission
         if is_buy:

@@ -92,7 +92,10 @@ class _Line:
             if "WRONGTYPE" not in str(error):
                 raise
             return _no_hash(key)
-        return reply if reply.__class__ is dict else dict(zip(reply[::2], reply[1::2], strict=True))
+        if reply.__class__ is dict:
+            return reply  # so it comes where the protocol has maps
+        items = iter(reply)
+        return dict(zip(items, items, strict=True))
 
     def _read_by_driver(self, page: list[str]) -> list[Fields | DamagedRecord]:
         pipeline = self._client.pipeline(transaction=False)
