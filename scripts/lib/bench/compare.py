@@ -126,7 +126,8 @@ def _measure(at: Path, side: str, subject: str, quick: bool) -> tuple[Figures, s
 def changes(subjects: Sequence[Subject], pairs: Sequence[tuple[Figures, Figures]]) -> Iterator[tuple[Subject, Change]]:
     """How each figure that both have changed."""
     for subject in subjects:
-        for row in subject.rows:
+        once = {row.figure: row for row in reversed(subject.rows)}  # beside how many floors it may stand
+        for row in reversed(once.values()):
             both = [(old[row.figure], new[row.figure]) for old, new in pairs if row.figure in old and row.figure in new]
             if both and all(old > 0 and new > 0 for old, new in both):
                 middle = [statistics.median(values) for values in zip(*both, strict=True)]
