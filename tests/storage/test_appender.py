@@ -170,6 +170,21 @@ def test_batches_under_way_together_are_applied_in_order(first: Writing, client:
     assert [line.command for line in log[-2:]] == [c.Add("a", b"one"), c.Add("a", b"two")]
 
 
+def test_each_answer_is_read_though_they_are_of_two_kinds_and_come_together(first: Writing, client: Redis) -> None:
+    """What a batch is told when it was applied before, and when it is applied now, on one connection, in any order."""
+    known = first.write(c.Add("a", b"known"))
+    for number in range(3):
+        new, newer = first.seal(c.Add("a", b"new %d" % number)), first.seal(c.Add("a", b"newer %d" % number))
+        for batch in (known, new, known, newer):
+            first.appender.send(batch)
+        while read_fence(client, KEYS)["position"] != b"%d" % newer.last:
+            pass  # so that all four answers are there
+        for batch in (known, new, known, newer):
+            first.appender.receive(batch)
+        first.send(first.seal(c.Add("a", b"by itself")))
+    check_log(client, KEYS)
+
+
 def test_entry_ids_rise_though_the_clock_jumps_back(
     first: Writing, client: Redis, open_writer: Callable[..., Writing]
 ) -> None:
