@@ -106,14 +106,14 @@ def measured(place: Place, count: int, is_idle: bool, settings: dict[str, Any]) 
     times: dict[str, tuple[list[int], list[int]]] = {verb: ([], []) for verb in VERBS}
     with (idle if is_idle else busy)(place, settings) as database:
         for verb, call, things in turns(database, count):
-            if is_idle:
-                _lull(database)
-            else:
-                _keep_busy(database, count)
-            before = database.stats()
             with own_garbage():
+                if is_idle:
+                    _lull(database)
+                else:
+                    _keep_busy(database, count)
+                before = database.stats()
                 calls, floors = timed(call, things)
-            stats = database.stats()
+                stats = database.stats()
             if is_idle and (stats.applied != before.applied or stats.in_doubt > 1):
                 raise SystemExit(f"{verb}: the writer that should sleep has worked")
             if not is_idle and not stats.waiting + stats.in_doubt:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from eventstore.keys import Keys
@@ -15,7 +16,11 @@ from scripts.lib.bench import nodes
 from scripts.lib.bench.fitting import Growth, growth
 from scripts.lib.bench.places import Place, in_process, opened, own_garbage, own_memory_bytes, served
 from scripts.lib.bench.rows import Figures
+from scripts.lib.bench.subjects import say
 
+ORDER_BYTES = 10_000
+ENTRY_BYTES = 800
+"""What each may take, of the server, a copy of it that rewrites its file, and the processes together: generously."""
 CHUNK = 10_000
 """Orders that a node has at work at the same time."""
 
@@ -91,11 +96,22 @@ def entries(count: int) -> Figures:
     return figures
 
 
+def available_bytes() -> int:
+    """The memory that this machine has left."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
 def measure(order_counts: Sequence[int], entry_counts: Sequence[int]) -> Points:
-    """Cost by size, of each of `SERIES`."""
+    """Cost by size, of each of `SERIES`. What does not fit into memory is left out."""
     points: Points = {}
-    for each, counts in ((orders, order_counts), (entries, entry_counts)):
+    works = (("orders", orders, order_counts, ORDER_BYTES), ("entries", entries, entry_counts, ENTRY_BYTES))
+    for name, each, counts, needed_bytes in works:
         for count in counts:
+            if count * needed_bytes > available_bytes():
+                say(f"  left out: {count:,} {name} need {count * needed_bytes / 1e9:,.0f} GB of memory")
+                continue
+            say(f"  {count:,} {name}")
             for figure, cost in each(count).items():
                 points.setdefault(figure, []).append((count, cost))
     return points

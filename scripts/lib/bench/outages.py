@@ -101,8 +101,8 @@ def _endure(place: Place, count: int, settings: dict[str, Any]) -> Figures:
         with place.frozen():
             nodes.trade_at(database, (nodes.history(i) for i in range(count // nodes.EVENTS)), CALLS_PER_S)
             most = own_memory_bytes()  # from here on it gets less
+            applied = database.stats().applied
         # From the first answer on: how long the writer took to find that the server is back is another matter.
-        applied = database.stats().applied
         while (begun := database.stats().applied) == applied:
             time.sleep(0.0001)
         start = time.perf_counter()

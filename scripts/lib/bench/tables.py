@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from scripts.lib.bench.fitting import growth
 from scripts.lib.bench.found import Found
 from scripts.lib.bench.growth import SERIES, Points, fits
 from scripts.lib.bench.rows import Result
@@ -15,7 +16,15 @@ from scripts.lib.bench.rows import Result
 Cells = list[str]
 
 COLUMNS = ("", "figure", "least to most", "floor", "what the floor is", "ratio", "of the runs", "asked for", "met")
-GROWTH_COLUMNS = ("", "sizes", "grows as", "each, fitted", "each, at the smallest", "each, at the largest")
+GROWTH_COLUMNS = (
+    "",
+    "sizes",
+    "grows as",
+    "in the last step",
+    "each, fitted",
+    "each, at the smallest",
+    "each, at the largest",
+)
 _TEXT = ("", "what the floor is", "met")
 
 BEGIN = "<!-- Written by scripts/bench --write-docs: -->"
@@ -42,10 +51,9 @@ def tables(found: Found) -> Iterator[tuple[str, Sequence[str], Iterable[Cells]]]
 def beside(found: Sequence[Found]) -> Iterator[tuple[str, Sequence[str], Iterable[Cells]]]:
     """Figures, and their ratios to the floor, of several Pythons."""
     columns = ("", *(each.environment["python"] for each in found))
-    by_figure = [{each.row.figure: each for _, results in one.subjects() for each in results} for one in found]
-    for subject, results in found[0].subjects():
-        figures = [each.row.figure for each in results]
-        yield subject.title, columns, (_beside_cells([each.get(name) for each in by_figure]) for name in figures)
+    by_row = [{each.row: each for _, results in one.subjects() for each in results} for one in found]
+    for subject, _ in found[0].subjects():
+        yield subject.title, columns, [_beside_cells([each.get(row) for each in by_row]) for row in subject.rows]
 
 
 def _cells(each: Result) -> Cells:
@@ -69,11 +77,13 @@ def _growth_cells(points: Points) -> Iterator[Cells]:
         if series.figure not in grown:
             continue
         scale, unit = (1e6, "µs") if series.unit == "s" else (1, "B")
-        (least, cost_least), (most, cost_most) = points[series.figure][0], points[series.figure][-1]
+        measured = points[series.figure]
+        (least, cost_least), before, (most, cost_most) = measured[0], measured[-2], measured[-1]
         yield [
             f"{series.thing}: {series.what}",
             f"{least:,} to {most:,}",
             f"n^{grown[series.figure].exponent:.2f}",
+            f"n^{growth([before, (most, cost_most)]).exponent:.2f}",
             f"{number(scale * grown[series.figure].each)} {unit}",
             f"{number(scale * cost_least / least)} {unit}",
             f"{number(scale * cost_most / most)} {unit}",
