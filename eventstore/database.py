@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from eventstore import commands as c
@@ -143,16 +145,9 @@ class RedisCacheDatabase(Intake, CacheDatabase):
         raise UnknownId(f"delete_account_event {account_id}: it has no event {event_id!r}")
 
 
-def _account_id(account: Account) -> AccountId:
-    return account.id
-
-
-def _order_id(order: Order) -> ClientOrderId:
-    return order.client_order_id
-
-
-def _position_id(position: Position) -> PositionId:
-    return position.id
+_account_id: Callable[[Account], AccountId] = attrgetter("id")
+_order_id: Callable[[Order], ClientOrderId] = attrgetter("client_order_id")
+_position_id: Callable[[Position], PositionId] = attrgetter("id")
 
 
 def _account_life(account: Account, version: int) -> Life:

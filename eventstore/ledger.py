@@ -73,10 +73,10 @@ class Ledger:
 
     def _learn(self, lives: dict[str, Life], meanwhile: Meanwhile, loaded: dict[str, Life]) -> None:
         with self._registering:
+            quiet = meanwhile.is_quiet
             for aggregate_id, life in loaded.items():
-                # What was written meanwhile is further than what was read.
-                if aggregate_id not in lives and not meanwhile.is_gone(lives, aggregate_id):
-                    lives[aggregate_id] = life
+                if quiet or not meanwhile.is_gone(lives, aggregate_id):
+                    lives.setdefault(aggregate_id, life)  # what was written meanwhile is further than what was read
 
     def _purge(self, lives: dict[str, Life], command: PurgeOne, last_event_id: str) -> bool:
         """Accept `command`, unless what it purges went on since it was looked at; return whether it was.

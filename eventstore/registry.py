@@ -86,6 +86,11 @@ class Meanwhile:
         """Note that everything is gone."""
         self._all = True
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was deleted or purged."""
+        return not (self._all or self._ids)
+
     def is_gone(self, lives: dict[str, Life], aggregate_id: str) -> bool:
         """Whether `aggregate_id` is not one of `lives` any more."""
         return self._all or (id(lives), aggregate_id) in self._ids
