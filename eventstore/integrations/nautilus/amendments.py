@@ -160,7 +160,7 @@ class Watch:
         self._position = order.position_id
         self._is_quote = order.is_quote_quantity
         self._liquidity = order.liquidity_side
-        if self._liquidity is None:  # not known, see `Seen`: what else it is, is found by the next look
+        if self._liquidity is None:  # not taken, see `Seen`: what else it is, is found when it is
             self._liquidity = _NO_LIQUIDITY_SIDE if explained is None else explained.liquidity[1]
         self._emulation = order.emulation_trigger
         if self._trails:

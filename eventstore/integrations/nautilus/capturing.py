@@ -33,21 +33,27 @@ _Submitted = nautilus_events.OrderSubmitted
 _SKIPPED = (_Submitted, nautilus_events.OrderCancelRejected)
 
 LEADS_TO = {
-    nautilus_events.OrderDenied: OrderStatus.DENIED,
     nautilus_events.OrderEmulated: OrderStatus.EMULATED,
     nautilus_events.OrderReleased: OrderStatus.RELEASED,
     _Submitted: OrderStatus.SUBMITTED,
-    nautilus_events.OrderRejected: OrderStatus.REJECTED,
     nautilus_events.OrderAccepted: OrderStatus.ACCEPTED,
     nautilus_events.OrderPendingUpdate: OrderStatus.PENDING_UPDATE,
     nautilus_events.OrderPendingCancel: OrderStatus.PENDING_CANCEL,
     nautilus_events.OrderTriggered: OrderStatus.TRIGGERED,
-    nautilus_events.OrderCanceled: OrderStatus.CANCELED,
-    nautilus_events.OrderExpired: OrderStatus.EXPIRED,
 }
 """The status of an order whose last event it is. To ask an order for its status takes as long as all the rest: an
 enumeration's member is made. Events that are not here may lead to several; of a fill, whether it is closed says which.
 """
+
+ENDS = {
+    nautilus_events.OrderDenied: OrderStatus.DENIED,
+    nautilus_events.OrderRejected: OrderStatus.REJECTED,
+    nautilus_events.OrderCanceled: OrderStatus.CANCELED,
+    nautilus_events.OrderExpired: OrderStatus.EXPIRED,
+}
+"""The same of events that close it. Then, what its liquidity side was set to without a fill is written."""
+
+_STATUS = LEADS_TO | ENDS
 
 Taken = tuple[Any, ...]
 
@@ -59,8 +65,6 @@ take_order = attrgetter(
 _REST = ("status", "emulation_trigger", "liquidity_side")
 _take_rest = attrgetter(*_REST)
 _take_trailing = attrgetter(*_REST, "is_activated", "activation_price")
-_NOT_TAKEN = object()
-_count_and_liquidity = attrgetter("event_count", "liquidity_side")
 
 
 class Seen:
@@ -74,13 +78,12 @@ class Seen:
     status : OrderStatus
     rest : tuple, optional
         Emulation trigger, liquidity side and, of a trailing order, whether it is active and from which price on. None
-        for an order that is neither emulated nor trailing.
+        for an order that is neither emulated nor trailing, if its liquidity side is not asked for: that is None then.
     frozen : mapping, optional
         Events that hold what their maker may change, by their `id`, as they were.
     """
 
     __slots__ = (
-        "_liquidity_side",
         "activation_price",
         "emulation_trigger",
         "event_count",
@@ -88,6 +91,7 @@ class Seen:
         "is_activated",
         "is_quote_quantity",
         "last_event",
+        "liquidity_side",
         "nautilus_id",
         "order",
         "position_id",
@@ -111,10 +115,10 @@ class Seen:
         ) = taken
         self.status = status
         self.frozen = frozen
-        self._liquidity_side: Any = _NOT_TAKEN
+        self.liquidity_side: Any = None
         self.emulation_trigger: Any = NO_TRIGGER
         if rest is not None:
-            self.emulation_trigger, self._liquidity_side = rest[:2]
+            self.emulation_trigger, self.liquidity_side = rest[:2]
             if len(rest) > 2:
                 self.is_activated, self.activation_price = rest[2:]
 
@@ -129,13 +133,13 @@ class Seen:
     def plain(cls, order: Any, taken: Taken, closed: bool | None, liquidity_side: Any = None) -> Seen:
         """Return an order that is neither emulated nor trailing, and of which `taken` was taken.
 
-        `closed` says whether it was closed, if the last event is a fill; otherwise that is one of `LEADS_TO`.
+        `closed` says whether it was closed, if the last event is a fill; otherwise that is one of `LEADS_TO` or `ENDS`.
         """
         rest = None if liquidity_side is None else (NO_TRIGGER, liquidity_side)
         if closed is not None:
             return cls(order, taken, FILLED if closed else PARTIALLY_FILLED, rest)
         kind = taken[2].__class__
-        seen = cls(order, taken, LEADS_TO[kind], rest)
+        seen = cls(order, taken, _STATUS[kind], rest)
         if kind is _Submitted and taken[1] > 2 and _is_updating(seen.events):
             seen.status = OrderStatus.PENDING_UPDATE
         return seen
@@ -157,14 +161,6 @@ class Seen:
         """How much of it was filled."""
         fills = [event.last_qty for event in self.events if event.__class__ is Filled]
         return Quantity.from_raw(sum(fill.raw for fill in fills), self.quantity.precision)
-
-    @property
-    def liquidity_side(self) -> Any:
-        """Its liquidity side; None if that was not taken and has another fill's by now."""
-        if self._liquidity_side is _NOT_TAKEN:
-            count, found = _count_and_liquidity(self.order)
-            self._liquidity_side = found if count == self.event_count else None
-        return self._liquidity_side
 
     def is_still(self) -> bool:
         """Whether the order is now as it was."""

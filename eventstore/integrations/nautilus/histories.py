@@ -120,8 +120,8 @@ class Histories:
 
     def update_order(self, emit: Emit, item: Call) -> None:
         """Take an order that is neither emulated nor trailing, and whose last event says its status."""
-        order, taken, closed, _ = item[4:]
-        self._update(emit, item[2], Seen.plain(order, taken, closed))
+        order, taken, closed, liquidity_side = item[4:]
+        self._update(emit, item[2], Seen.plain(order, taken, closed, liquidity_side))
 
     def update_any_order(self, emit: Emit, item: Call) -> None:
         """Take an order of any kind."""

@@ -13,12 +13,14 @@ from eventstore.health import Health
 from eventstore.integrations.nautilus.accounts import NautilusAccounts, teller
 from eventstore.integrations.nautilus.capturing import (
     CHECKED_FILLS,
+    ENDS,
     LEADS_TO,
     NO_TRIGGER,
     TRAILING,
     Filled,
     Initialized,
     Seen,
+    Taken,
     are_plain,
     check_key,
     frozen,
@@ -168,15 +170,18 @@ class NautilusStore(NautilusAccounts):
         if kind is Filled:
             closed = order.is_closed
         if taken[0] not in self._plain or (kind not in LEADS_TO and (closed is None or event.info)):
-            self._update_any_order(order)
+            self._update_other_order(order, taken)
             return
         try:
             self._put("update_order", taken[0], time_ns(), self._write_order, order, taken, closed, None)
         except (Full, Shut) as error:
             self._persister.refuse(error, "update_order", taken[0].value)
 
-    def _update_any_order(self, order: Any) -> None:
-        nautilus_id = order.client_order_id
+    def _update_other_order(self, order: Any, taken: Taken) -> None:
+        nautilus_id = taken[0]
+        if nautilus_id in self._plain and taken[2].__class__ in ENDS:
+            self._call("update_order", nautilus_id, self._write_order, order, taken, None, order.liquidity_side)
+            return
         self._call("update_order", nautilus_id, self._verbs.update_any_order, self._seen("update_order", order))
         self._note_checked(order, nautilus_id, order.emulation_trigger)
 
@@ -252,7 +257,9 @@ class NautilusStore(NautilusAccounts):
         nautilus_id, event = taken[0], taken[2]
         closed = order.is_closed if event.__class__ is Filled else None
         item: tuple[Any, ...]
-        if nautilus_id in self._plain and (closed is not None or event.__class__ in LEADS_TO):
+        if nautilus_id in self._plain and (
+            closed is not None or event.__class__ in LEADS_TO or event.__class__ in ENDS
+        ):
             item = (self._verbs.snapshot_order, order, taken, closed, order.liquidity_side)
             if state is not None:
                 item = (self._verbs.snapshot_any_order, Seen.whole(order), state, None, None)
