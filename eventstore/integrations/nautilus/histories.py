@@ -8,8 +8,6 @@ the writer's thread. With a journal that is in the call itself, as its commands 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
@@ -18,27 +16,20 @@ from nautilus_trader.model.enums import OrderStatus
 from eventstore import commands as c
 from eventstore.encoder import Encoder
 from eventstore.integrations.nautilus.amendments import Watch
-from eventstore.integrations.nautilus.capturing import NO_TRIGGER, Filled, Seen, SeenPosition, as_frozen
+from eventstore.integrations.nautilus.capturing import NO_TRIGGER, Filled, Seen, as_frozen
 from eventstore.integrations.nautilus.conversion import CapturedInit
-from eventstore.integrations.nautilus.lives import OrderLife, PositionLife
-from eventstore.integrations.nautilus.snapshots import order_state, position_state
+from eventstore.integrations.nautilus.lives import OrderLife
+from eventstore.integrations.nautilus.position_histories import Call, Emit, PositionHistories, text_of
+from eventstore.integrations.nautilus.snapshots import order_state
 from eventstore.ledger import PurgeOne
 from eventstore.model.order_amendments import Amendment
 from eventstore.registry import Life, Meanwhile
 from eventstore.storage.appender import called
 
-Call = tuple[Any, ...]
-"""A call as it lies in the backlog, shaped as `Accepted`: operation, key, time in UNIX nanoseconds, the verb of
-`Histories` that it is for, and what was captured.
-"""
-
-Emit = Callable[[Call], object]
-"""Takes what a command is made of. If it raises, that was not accepted."""
-
 _NO_IDS = (None, None)
 
 
-class Histories:
+class Histories(PositionHistories):
     """The lives of orders and positions, changed in the order in which calls were accepted.
 
     Each verb is given what takes its commands, and the call. That may come to one command, to two, or to none.
@@ -47,25 +38,20 @@ class Histories:
     """
 
     def __init__(self, encoder: Encoder) -> None:
+        super().__init__(encoder)
         self.orders: dict[str, Life] = {}
         self.order_lives: dict[Any, OrderLife] = {}
         """The lives of orders once more, by NautilusTrader's ids: those are hashed faster than their text is made."""
         self.open: dict[str, OrderLife] = {}
         """And those of orders that are not closed: the others are many, in the end."""
-        self.positions: dict[str, Life] = {}
         # Callers add to these. What was forgotten may come back, but is not to be kept for ever.
         self.plain: set[Any] = set()
         """NautilusTrader's ids of orders that were looked at, and are neither emulated nor trailing."""
         self.special: set[Any] = set()
         """And those of the others."""
-        self.loads: set[Meanwhile] = set()
-        # Held to learn, to begin and to forget. Reentrant: a signal handler may come in between.
-        self.lock = threading.RLock()
         self._encode_add_order = encoder.add_order
         self._encode_update_order = encoder.update_order
         self._encode_snapshot_order = encoder.snapshot_order
-        self._encode_position = encoder.position
-        self._encode_snapshot_position = encoder.snapshot_position
 
     def is_call(self, item: Any) -> bool:
         """Whether `item` is a call that is still to be made into commands."""
@@ -82,7 +68,7 @@ class Histories:
         try:
             item[3](taken.append, item)
         except Exception as error:  # noqa: BLE001 - whatever it is, the calls behind it must go on
-            taken.append((item[0], _text(item[1]), item[2], called, _fail, (error,), None, None))
+            taken.append((item[0], text_of(item[1]), item[2], called, _fail, (error,), None, None))
 
     # -- What is known -----------------------------------------------------------------------------------------
 
@@ -259,7 +245,7 @@ class Histories:
         self._snapshot(emit, item, item[4], item[5])
 
     def _snapshot(self, emit: Emit, item: Call, seen: Seen, state: dict[str, Any] | None) -> None:
-        order_id = _text(item[1])
+        order_id = text_of(item[1])
         if seen.nautilus_id not in self.order_lives:
             self._begin_order(emit, item[2], seen, None, None)
         life = self.order_lives[seen.nautilus_id]
@@ -275,59 +261,6 @@ class Histories:
         except BaseException:
             watch.again()
             raise
-
-    # -- Positions ---------------------------------------------------------------------------------------------
-
-    def add_position(self, emit: Emit, item: Call) -> None:
-        """Take a position with all its fills. The id of one that was written begins a new cycle, unless it goes on."""
-        self._take_position(emit, item, may_be_another=True)
-
-    def update_position(self, emit: Emit, item: Call) -> None:
-        """Take the fills that are not written yet. A position that was opened again begins a new cycle."""
-        self._take_position(emit, item, may_be_another=False)
-
-    def _take_position(self, emit: Emit, item: Call, *, may_be_another: bool) -> None:
-        operation, accepted_ns = item[0], item[2]
-        seen = SeenPosition.of(*item[4:])
-        position_id: str = item[1].value
-        life: Any = self.positions.get(position_id)
-        fills = None if life is None else life.new_fills(seen)
-        if fills is None or (may_be_another and life.is_another(seen)):
-            self._begin_cycle(emit, operation, accepted_ns, position_id, seen)
-            return
-        if fills:
-            captured = as_frozen(operation, position_id, fills, seen.frozen)
-            try:
-                arguments = (position_id, life.version, not seen.closed, captured, None)
-                emit((operation, position_id, accepted_ns, called, self._encode_position, arguments, None, None))
-            except BaseException:
-                life.count = -1  # so that the next call looks at all of them
-                raise
-        life.took(seen, fills)
-
-    def _begin_cycle(self, emit: Emit, operation: str, accepted_ns: int, position_id: str, seen: SeenPosition) -> None:
-        fills = tuple(seen.all_fills())
-        if not fills:
-            return  # All of its fills were purged, and it was written before or never: there is nothing to say.
-        captured = as_frozen(operation, position_id, fills, seen.frozen)
-        # What the basis is made of never changes on a position.
-        arguments = (position_id, 0, not seen.closed, captured, seen.position)
-        emit((operation, position_id, accepted_ns, called, self._encode_position, arguments, None, None))
-        with self.lock:
-            self.positions[position_id] = PositionLife(len(fills), fills, seen.closed)
-
-    def snapshot_position(self, emit: Emit, item: Call) -> None:
-        """Write the state of a position as it was at the call: as it was taken, or put together already."""
-        position, taken, commissions, (ts_snapshot, unrealized_pnl) = item[4:]
-        operation, position_id, accepted_ns = item[0], _text(item[1]), item[2]
-        if position_id not in self.positions:
-            seen = SeenPosition.of(position, position.is_closed, position.events, None)
-            self._begin_cycle(emit, operation, accepted_ns, position_id, seen)
-        state = taken if taken.__class__ is dict else position_state(position, taken, commissions)
-        state["ts_snapshot"] = ts_snapshot
-        state["unrealized_pnl"] = None if unrealized_pnl is None else str(unrealized_pnl)
-        make = self._encode_snapshot_position
-        emit((operation, position_id, accepted_ns, called, make, (position_id, state), None, None))
 
     # -- What is not only written ------------------------------------------------------------------------------
 
@@ -372,10 +305,6 @@ def _watcher(seen: Seen, life: OrderLife) -> Watch:
     """Return what finds the amendments of an order that was closed when it was loaded."""
     life.watch = Watch(seen, life.loaded_amendments)
     return life.watch
-
-
-def _text(key: Any) -> str:
-    return key if isinstance(key, str) else str(key.value)
 
 
 def _fail(error: Exception) -> c.Command:

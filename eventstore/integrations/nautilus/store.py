@@ -8,11 +8,9 @@ from typing import Any, cast
 
 from eventstore.config import CacheDatabaseConfig
 from eventstore.encoder import Encoder
-from eventstore.errors import Refused
 from eventstore.health import Health
-from eventstore.integrations.nautilus.accounts import NautilusAccounts, teller
+from eventstore.integrations.nautilus.accounts import teller
 from eventstore.integrations.nautilus.capturing import (
-    CHECKED_FILLS,
     ENDS,
     LEADS_TO,
     NO_TRIGGER,
@@ -27,10 +25,11 @@ from eventstore.integrations.nautilus.capturing import (
     take_order,
 )
 from eventstore.integrations.nautilus.conversion import to_record
-from eventstore.integrations.nautilus.histories import Call, Histories
+from eventstore.integrations.nautilus.histories import Histories
 from eventstore.integrations.nautilus.lives import AccountLife
+from eventstore.integrations.nautilus.position_histories import Call
+from eventstore.integrations.nautilus.positions import NautilusPositions
 from eventstore.integrations.nautilus.serializing import NautilusSerializer
-from eventstore.integrations.nautilus.snapshots import take_position
 from eventstore.ledger import PurgeOne, check
 from eventstore.model.currency import Currency
 from eventstore.model.identifiers import ClientId, ClientOrderId, PositionId, TraderId
@@ -53,7 +52,7 @@ HELD_AS_CALLED = (
 """The verbs that take just what NautilusTrader's cache calls them with, so that nothing needs to come in between."""
 
 
-class NautilusStore(NautilusAccounts):
+class NautilusStore(NautilusPositions):
     """What `CacheDatabaseAdapter` writes to and loads from.
 
     A call takes what it needs of an object, and returns; what that adds to what is written, `Histories` finds out
@@ -111,13 +110,6 @@ class NautilusStore(NautilusAccounts):
             self._persister.put(*cast(Any, item))
         except (Full, Shut) as error:
             self._persister.refuse(error, item[0], item[1])
-
-    def _call(self, operation: str, key: Any, verb: Any, *captured: Any) -> None:
-        a, b, c, d = (*captured, None, None, None, None)[:4]
-        try:
-            self._put(operation, key, time_ns(), verb, a, b, c, d)
-        except (Full, Shut) as error:
-            self._persister.refuse(error, operation, str(key))
 
     # -- What is known -----------------------------------------------------------------------------------------
 
@@ -270,77 +262,6 @@ class NautilusStore(NautilusAccounts):
         except (Full, Shut) as error:
             self._persister.refuse(error, "snapshot_order_state", nautilus_id.value)
 
-    # -- Positions ---------------------------------------------------------------------------------------------
-
-    def add_position(self, position: Any) -> None:
-        """Write a position with all its fills. The id of one that was written begins a new cycle, unless it goes on."""
-        nautilus_id = position.id
-        fills = position.events
-        if nautilus_id not in self._checked_positions:
-            self._check_position("add_position", position, nautilus_id)
-        held = None
-        if len(fills) != 1 or fills[0].info:
-            held = frozen("add_position", nautilus_id.value, fills)
-        verb = self._verbs.add_position
-        try:
-            self._put("add_position", nautilus_id, time_ns(), verb, position, position.is_closed, fills, held)
-        except (Full, Shut) as error:
-            self._persister.refuse(error, "add_position", nautilus_id.value)
-
-    def update_position(self, position: Any) -> None:
-        """Write the fills of `position` that were not written yet. One that was opened again begins a new cycle."""
-        nautilus_id = position.id
-        if position.event_count > CHECKED_FILLS or nautilus_id not in self._checked_positions:
-            self._update_any_position(position, nautilus_id)
-            return
-        if self._many_fills:
-            self._many_fills.pop(nautilus_id, None)
-        fills = position.events
-        held = None
-        if fills and fills[-1].info:
-            held = frozen("update_position", nautilus_id.value, fills[-1:])
-        verb, closed = self._write_position, position.is_closed
-        try:
-            self._put("update_position", nautilus_id, time_ns(), verb, position, closed, fills, held)
-        except (Full, Shut) as error:
-            self._persister.refuse(error, "update_position", nautilus_id.value)
-
-    def _update_any_position(self, position: Any, nautilus_id: Any) -> None:
-        operation, verb, count = "update_position", self._write_position, position.event_count
-        if nautilus_id not in self._checked_positions:
-            self._check_position(operation, position, nautilus_id)
-            fills = position.events
-            held = frozen(operation, nautilus_id.value, fills)
-        else:
-            # To copy all its fills takes a while: if it had one less at the last call, the last one is what is new.
-            last = position.last_event
-            fills = (count, last) if self._many_fills.pop(nautilus_id, None) == count - 1 else position.events
-            held = frozen(operation, nautilus_id.value, (last,))
-        self._call(operation, nautilus_id, verb, position, position.is_closed, fills, held)
-        if count > CHECKED_FILLS:
-            self._many_fills[nautilus_id] = count  # not if it was refused
-
-    def _check_position(self, operation: str, position: Any, nautilus_id: Any) -> None:
-        position_id = nautilus_id.value
-        check_key(PositionId, position_id)
-        trader = position.trader_id
-        if trader is not self._trader:
-            self._check_trader(operation, position_id, trader)
-        self._checked_positions.add(nautilus_id)
-
-    def snapshot_position_state(self, position: Any, ts_snapshot: int, unrealized_pnl: Any = None) -> None:
-        """Write the state of `position` as it is at `ts_snapshot`, in UNIX nanoseconds."""
-        nautilus_id = position.id
-        if nautilus_id not in self._checked_positions:
-            self._check_position("snapshot_position_state", position, nautilus_id)
-        state = position.to_dict() if self._makes_at_once else take_position(position)
-        verb, commissions = self._verbs.snapshot_position, position.commissions()
-        about = (ts_snapshot, unrealized_pnl)
-        try:
-            self._put("snapshot_position_state", nautilus_id, time_ns(), verb, position, state, commissions, about)
-        except (Full, Shut) as error:
-            self._persister.refuse(error, "snapshot_position_state", nautilus_id.value)
-
     # -- The rest ----------------------------------------------------------------------------------------------
 
     def heartbeat(self, timestamp: Any) -> None:
@@ -371,11 +292,6 @@ class NautilusStore(NautilusAccounts):
             self.add_instrument(record)
         else:
             self.add_currency(cast(Currency, record))
-
-    def _check_trader(self, operation: str, key: str, trader_id: Any) -> None:
-        if trader_id.value != self._node_id:
-            raise Refused(f"{operation} {key}: it is one of {trader_id.value}, this is {self._node_id}'s database")
-        self._trader = trader_id
 
 
 def _trails(order: Any) -> bool:
