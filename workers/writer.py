@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
 
-SLICE = 8
+SLICE = 16
 """How many items are taken and encoded before it is looked whether the thread's turn is over."""
 
 _SPOKEN = (Send, Receive)
