@@ -29,6 +29,7 @@ from eventstore import commands as c
 from eventstore.errors import BacklogFull
 from eventstore.integrations.nautilus import CacheDatabaseAdapter
 from eventstore.integrations.nautilus.inside import set_inside
+from eventstore.journal import read_records
 from tests.support.effort import effort
 from tests.support.nautilus.backings import TRADER, Backing, redis_config
 from tests.support.nautilus.desk import Desk, desk_on
@@ -314,3 +315,28 @@ def test_what_is_deleted_while_it_goes_on_begins_again_whole(ours: Backing) -> N
             if not key.endswith(b"}"):
                 versions = sorted(int(name) for name in client.hkeys(key) if name.isdigit())
                 assert versions == list(range(len(versions))), key
+
+
+# -- What is never taken ---------------------------------------------------------------------------------------
+
+
+def test_what_the_writer_never_came_to_is_kept_as_commands(tmp_path: Path) -> None:
+    """An update and the index of a venue order id are one call and two commands: `close` counts and keeps commands."""
+    with RedisServer(tcp=True) as server:
+        settings = CacheDatabaseConfig(aside=tmp_path, close_timeout_s=0.2, batch_count_max=7)
+        serializer = MsgSpecSerializer(encoding=msgspec.msgpack)
+        database = CacheDatabaseAdapter(TRADER, UUID4(), serializer, redis_config(server.port), settings)
+        desk = Desk(Cache(database=database))
+        desk.cache.add_instrument(EURUSD)
+        desk.open_account()
+        database.store.sync()
+        server.stop()
+        for _ in range(50):
+            order = desk.orders.limit(EURUSD.id, OrderSide.BUY, EURUSD.make_qty(1_000), EURUSD.make_price(1.1))
+            desk.submit(desk.add(order))
+            desk.accept(order)
+        assert database.store.close() == 50 * 4
+    (kept,) = tmp_path.glob("*.seg")
+    commands = [c.decode(record.payload) for record in read_records(kept)]
+    expected = [c.AddOrder, c.UpdateOrder, c.UpdateOrder, c.IndexVenueOrderId]
+    assert [type(command) for command in commands] == expected * 50
