@@ -18,7 +18,7 @@ from typing import Any
 from eventstore import RedisCacheDatabase
 from eventstore.model import Account, Order, Position
 from scripts.lib.bench import nodes
-from scripts.lib.bench.places import NEVER_MS, Place, opened, own_garbage, served
+from scripts.lib.bench.places import NEVER_MS, Place, cpu_clock, opened, own_garbage, served, writer
 from scripts.lib.bench.rows import Figures, Row, Subject, Target, named_quantiles
 from scripts.lib.bench.sizes import Sizes
 
@@ -26,7 +26,7 @@ ORDERED = ("add_order", "update_order", "update_position", "heartbeat")
 """The verbs that have to be near the floor; the others do more: an account's state, a copy of all that a thing is."""
 VERBS = (*ORDERED, "add_position", "update_account", "snapshot_order_state", "snapshot_position_state")
 FILLS = 3
-_LULL_S = 0.03
+_SLEEPS_S = 0.02
 
 Call = Callable[..., None]
 Turn = tuple[str, Call, Iterable[Any]]
@@ -127,8 +127,21 @@ def measured(place: Place, count: int, is_idle: bool, settings: dict[str, Any]) 
 def _lull(database: RedisCacheDatabase) -> None:
     """Give the writer one command, with which it waits for others: from then on nobody wakes it."""
     database.sync()
+    clock = cpu_clock(writer())
+    before = _settled(clock)
     database.add("lull", b"something to wait with")
-    time.sleep(_LULL_S)
+    while time.clock_gettime(clock) == before:
+        time.sleep(0.001)
+    _settled(clock)
+
+
+def _settled(clock: int) -> float:
+    """Wait until a thread sleeps: its clock stands still."""
+    while True:
+        before = time.clock_gettime(clock)
+        time.sleep(_SLEEPS_S)
+        if time.clock_gettime(clock) == before:
+            return before
 
 
 def _keep_busy(database: RedisCacheDatabase, count: int) -> None:

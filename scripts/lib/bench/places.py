@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -103,6 +105,16 @@ def opened(url: str, **settings: Any) -> RedisCacheDatabase:
     """A database, patient enough for a server that is stopped for a while."""
     patient = {"close_timeout_s": PATIENCE_S, "timeout_s": 120.0, "load_timeout_s": PATIENCE_S}
     return RedisCacheDatabase(TRADER, config=CacheDatabaseConfig(url=url, **(patient | settings)))
+
+
+def cpu_clock(thread: threading.Thread) -> int:
+    """The clock of the processor time that a thread of this process takes."""
+    return time.pthread_getcpuclockid(thread.ident or 0)
+
+
+def writer() -> threading.Thread:
+    """The writer's thread of the one database that is open."""
+    return next(thread for thread in threading.enumerate() if thread.name.startswith("eventstore-writer"))
 
 
 @contextmanager

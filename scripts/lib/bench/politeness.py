@@ -16,7 +16,7 @@ from eventstore import RedisCacheDatabase
 from eventstore.model import Order
 from scripts.lib.bench import nodes, raw
 from scripts.lib.bench.loops import LOOPS, GoOn
-from scripts.lib.bench.places import Place, opened, own_garbage, served
+from scripts.lib.bench.places import Place, cpu_clock, opened, own_garbage, served, writer
 from scripts.lib.bench.rows import Figures, Row, Subject, Target, named_quantiles
 from scripts.lib.bench.sizes import Sizes
 from scripts.lib.bench.ticker import PERIOD_NS
@@ -108,9 +108,8 @@ def measure_cpu(sizes: Sizes) -> Figures:
         place.wipe()
         with opened(place.url) as database:
             database.sync()
-            writer = _thread("eventstore-writer")
-            idle = _share(writer, lambda: time.sleep(sizes.steady_s))
-            steady = _share(writer, lambda: nodes.trade_at(database, histories, STEADY_PER_S))
+            idle = _share(writer(), lambda: time.sleep(sizes.steady_s))
+            steady = _share(writer(), lambda: nodes.trade_at(database, histories, STEADY_PER_S))
         place.wipe()
         asleep = threading.Event()
         bare = threading.Thread(target=asleep.wait)
@@ -126,13 +125,9 @@ def measure_cpu(sizes: Sizes) -> Figures:
     }
 
 
-def _thread(name: str) -> threading.Thread:
-    return next(thread for thread in threading.enumerate() if thread.name.startswith(name))
-
-
 def _share(thread: threading.Thread, meanwhile: Callable[[], object]) -> float:
     """Per cent of a core that `thread` takes meanwhile."""
-    clock = time.pthread_getcpuclockid(thread.ident or 0)
+    clock = cpu_clock(thread)
     before, start = time.clock_gettime(clock), time.perf_counter()
     meanwhile()
     took = time.perf_counter() - start
