@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Sizes:
     """As it is by default; `QUICK` is to see in seconds whether the bench works, and `--compare` finds large things."""
 
-    orders: int = 6_000
+    orders: int = 8_000
     """Orders whose calls are timed."""
     backlog: int = 200_000
     """Commands that the writer drains beside a host loop."""
