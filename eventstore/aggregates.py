@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from eventstore.bulk import records_from
-from eventstore.codec import Serializer
+from eventstore.codec import Serializer, reads_at_places
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.model.accounts import Account
 from eventstore.model.errors import ModelError
@@ -16,6 +16,7 @@ from eventstore.model.identifiers import PositionId
 from eventstore.model.orders import Order
 from eventstore.model.positions import Position, PositionBasis
 from eventstore.model.record import Record
+from eventstore.place import Place, place_in, places_in
 from eventstore.projections import AMENDED, BASIS, POSITION
 from eventstore.states import unpack_amended
 
@@ -100,16 +101,20 @@ def events_from(
     if gapless and versions[-1] != len(versions) - 1:
         missing = next(i for i, version in enumerate(versions) if version != i)
         raise DamagedRecord(key, str(missing), f"the event is missing, and there are later ones up to {versions[-1]}")
-    events = [record_from(key, str(v), fields.get(b"%d" % v), kind, serializer) for v in versions]
+    place = place_in(key) if reads_at_places(serializer.__class__) else None
+    events = [record_from(key, str(v), fields.get(b"%d" % v), kind, serializer, place) for v in versions]
     return events, versions[-1] + 1
 
 
-def record_from(key: str, field: str, data: bytes | None, kind: type[R], serializer: Serializer) -> R:
-    """Return the record of `kind` that `data` is. Raises `DamagedRecord`, naming `key` and `field`."""
+def record_from(
+    key: str, field: str, data: bytes | None, kind: type[R], serializer: Serializer, place: Place | None = None
+) -> R:
+    """Return the record of `kind` that `data` is, at `place`. Raises `DamagedRecord`, naming `key` and `field`."""
     if data is None:
         raise DamagedRecord(key, field, "it is missing")
     try:
-        record = serializer.deserialize(data)
+        read: Any = serializer.deserialize
+        record = read(data) if place is None else read(data, place)
     except CodecError as error:
         raise DamagedRecord(key, field, str(error)) from error
     if not isinstance(record, kind):
@@ -121,17 +126,21 @@ def record_from(key: str, field: str, data: bytes | None, kind: type[R], seriali
 
 
 def many_from(
-    page: Sequence[Fields], fold: Callable[..., Any], serializer: Serializer
+    page: Sequence[tuple[str, Fields]], fold: Callable[..., Any], serializer: Serializer
 ) -> Iterator[tuple[Any, int] | None]:
     """Yield what `fold` makes of each of these hashes, as far as that takes no second look; None for the others.
+
+    Each hash comes with its key.
 
     Their events are read all at once, which takes a fraction of the time. For a `fold` that is not from this module all
     of them are None.
     """
     build = _BUILDERS.get(fold)
-    rows = [None if build is None else _rows(fields) for fields in page]
-    records = iter(records_from([data for row in rows for data in row or ()], serializer))
-    for fields, row in zip(page, rows, strict=True):
+    rows = [None if build is None else _rows(fields) for _, fields in page]
+    trader_id, order_ids = places_in([key for key, _ in page])
+    owners = [order_id for order_id, row in zip(order_ids, rows, strict=False) for _ in row or ()]
+    records = iter(records_from([data for row in rows for data in row or ()], serializer, trader_id, owners))
+    for (_, fields), row in zip(page, rows, strict=True):
         found = None
         if build is not None and row is not None:
             events = list(islice(records, len(row)))

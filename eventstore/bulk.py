@@ -16,7 +16,11 @@ from typing import Any
 import msgpack
 
 from eventstore.codec import (
+    ORDER_ID,
     SKIMMED_MIN,
+    TRADER_ID,
+    TS_EVENT,
+    TS_INIT,
     Convert,
     MsgPackSerializer,
     ReadPlan,
@@ -33,7 +37,7 @@ from eventstore.model.currency import Currency
 from eventstore.model.identifiers import UUID4, Identifier
 from eventstore.model.record import EMPTY_INFO, U64_MAX, Field, Record
 from eventstore.model.values import Money
-from eventstore.schema import TYPES, VERSIONS
+from eventstore.schema import SHORT_SINCE, TYPES, VERSIONS
 
 Column = Sequence[Any]
 ReadColumn = Callable[[Column], Iterable[Any]]
@@ -48,17 +52,27 @@ _UUID_HEX = (*range(8), *range(9, 13), *range(14, 18), *range(19, 23), *range(24
 _UUID_BLANK = b"        -    -    -    -             "
 
 
-def records_from(data: Sequence[bytes], serializer: Serializer) -> Sequence[Record | None]:
-    """Return the record that each of `data` is; None for one that `serializer` has to be asked about."""
+def records_from(
+    data: Sequence[bytes], serializer: Serializer, trader_id: str | None = None, order_ids: Sequence[str] = ()
+) -> Sequence[Record | None]:
+    """Return the record that each of `data` is; None for one that `serializer` has to be asked about.
+
+    Parameters
+    ----------
+    trader_id : str, optional
+        Whose log they are of.
+    order_ids : sequence of str, optional
+        The id of the order of each, if they are events of orders and stand with those.
+    """
     if type(serializer).deserialize is not MsgPackSerializer.deserialize:
         return [None] * len(data)
     found: list[Record | None] = []
     for start in range(0, len(data), TOGETHER):
-        found += _records_from(data[start : start + TOGETHER])
+        found += _records_from(data[start : start + TOGETHER], trader_id, order_ids[start : start + TOGETHER])
     return found
 
 
-def _records_from(data: Sequence[bytes]) -> list[Record | None]:
+def _records_from(data: Sequence[bytes], trader_id: str | None, order_ids: Sequence[str]) -> list[Record | None]:
     found: list[Record | None] = [None] * len(data)
     try:
         rows = _rows(data)
@@ -69,7 +83,8 @@ def _records_from(data: Sequence[bytes]) -> list[Record | None]:
         return found
     for tag, of_tag in places.items():
         try:
-            records = _records(tag, [rows[place] for place in of_tag])
+            ids = [order_ids[place] for place in of_tag] if order_ids else ()
+            records = _records(tag, [rows[place] for place in of_tag], trader_id, ids)
         except _NOT_PLAIN:
             continue
         for place, record in zip(of_tag, records, strict=True):
@@ -86,20 +101,40 @@ def _rows(data: Sequence[bytes]) -> list[Any]:
         raise CodecError(str(e)) from e
 
 
-def _records(tag: Any, rows: list[Any]) -> list[Record]:
+def _records(tag: Any, rows: list[Any], trader_id: str | None, order_ids: Sequence[str]) -> list[Record]:
     """Return the records of these rows, all of one tag. Raises one of `_NOT_PLAIN` where one is not plain."""
-    columns = [*zip(*rows, strict=True)]
+    columns: list[Column] = [*zip(*rows, strict=True)]
     tags, versions = columns[:2]
-    if not set(map(type, tags)) == set(map(type, versions)) == {int} or set(versions) != {VERSIONS[tag]}:
+    del columns[:2]
+    if not set(map(type, tags)) == set(map(type, versions)) == {int}:
+        raise CodecError("not plain")
+    (version,) = set(versions)
+    since = SHORT_SINCE.get(tag)
+    if order_ids and since is not None and version >= since:
+        _fill_in(columns, [trader_id] * len(rows), order_ids)
+    # Before fields were left out, the same ones were there.
+    if version != VERSIONS[tag] and not (since == VERSIONS[tag] and version == since - 1):
         raise CodecError("not plain")
     kind = TYPES[tag]
-    readers = _column_readers(kind)
-    values = [read(column) for read, column in zip(readers, columns[2:], strict=True)]
+    values = [read(column) for read, column in zip(_column_readers(kind), columns, strict=True)]
+    if order_ids and columns[TS_INIT] is columns[TS_EVENT]:
+        values[TS_INIT] = values[TS_EVENT] = [*values[TS_EVENT]]
     records = [*map(tuple.__new__, repeat(kind, len(rows)), zip(*values, strict=True))]
     if kind._validate is not Record._validate:
         for record in records:
             record._validate()
     return records
+
+
+def _fill_in(columns: list[Column], trader_ids: Column, order_ids: Column) -> None:
+    """Put into the columns of orders' events what was left out of them; where all of it was, that is one column."""
+    for place, given in ((TS_INIT, columns[TS_EVENT]), (TRADER_ID, trader_ids), (ORDER_ID, order_ids)):
+        column = columns[place]
+        left_out = column.count(None)
+        if left_out == len(column):
+            columns[place] = given
+        elif left_out:
+            columns[place] = [one if stored is None else stored for stored, one in zip(column, given, strict=True)]
 
 
 @functools.cache

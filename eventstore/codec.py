@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import abc
 import functools
+import inspect
+import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import IntEnum
 from itertools import repeat
@@ -20,14 +22,23 @@ import msgpack
 from eventstore.errors import CodecError, UnknownSchema
 from eventstore.model.currency import CRYPTO_PRECISION, Currency
 from eventstore.model.enums import CurrencyType
+from eventstore.model.events import OrderEvent
 from eventstore.model.identifiers import LENGTH_MAX, UUID4, Identifier, TradeId
 from eventstore.model.record import EMPTY_INFO, INFO_DEPTH_MAX, Field, Record, freeze, thaw
 from eventstore.model.values import Fixed, Money, parse_decimal
 from eventstore.packing import pack
-from eventstore.schema import TAGS, TYPES, VERSIONS
+from eventstore.place import Place
+from eventstore.schema import LEFT_OUT, SHORT_SINCE, TAGS, TYPES, VERSIONS
 from eventstore.upcasters import upcast
 
 Convert = Callable[[Any], Any]
+
+TS_EVENT, TS_INIT, TRADER_ID, ORDER_ID = map(
+    OrderEvent._fields.index, ("ts_event", "ts_init", "trader_id", "client_order_id")
+)
+"""Where these fields stand in every order event, in every version."""
+
+_SHORT_SINCE = dict.fromkeys(TYPES, math.inf) | SHORT_SINCE
 
 _REMEMBERED_MAX = 4096
 SKIMMED_MIN = 1024
@@ -38,7 +49,12 @@ _PLAIN_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
 
 
 class Serializer(abc.ABC):
-    """Turns records into bytes and back."""
+    """Turns records into bytes and back.
+
+    One whose methods take a `place`, too, as those of `MsgPackSerializer` do, is told where the record of an order's
+    event stands: `serialize` may leave out what the place says, `deserialize` puts it in. Another one is not told, and
+    does not read what one that is wrote.
+    """
 
     @abc.abstractmethod
     def serialize(self, record: Record) -> bytes:
@@ -62,12 +78,15 @@ class MsgPackSerializer(Serializer):
     def __init__(self, timestamps_as_str: bool = True) -> None:
         self.timestamps_as_str = timestamps_as_str
         self._writers: dict[type[Record], Convert] = {}
+        self._short_writers: dict[type[Record], Callable[[Any, Place], Any]] = {}
 
-    def serialize(self, record: Record) -> bytes:
+    def serialize(self, record: Record, place: Place | None = None) -> bytes:
+        """Return `record` as bytes, without what `place` says of it. Raises `CodecError`."""
         kind = record.__class__
         try:
-            stored = self._writers.get(kind) or self._prepare(kind)
-            return pack(stored(record))
+            if place is None:
+                return pack((self._writers.get(kind) or self._prepare(kind))(record))
+            return pack((self._short_writers.get(kind) or self._prepare_short(kind))(record, place))
         except CodecError:
             raise
         except (TypeError, ValueError, OverflowError) as e:
@@ -80,7 +99,16 @@ class MsgPackSerializer(Serializer):
         stored = self._writers[kind] = field_writer(kind, self.timestamps_as_str, f"{tag}, {VERSIONS[tag]}, ")
         return stored
 
-    def deserialize(self, data: bytes) -> Record:
+    def _prepare_short(self, kind: type[Record]) -> Callable[[Any, Place], Any]:
+        whole, tag = self._prepare(kind), TAGS[kind]
+        short: Callable[[Any, Place], Any] = lambda record, place: whole(record)  # noqa: E731
+        if tag in SHORT_SINCE:
+            short = short_field_writer(kind, self.timestamps_as_str, f"{tag}, {VERSIONS[tag]}, ")
+        self._short_writers[kind] = short
+        return short
+
+    def deserialize(self, data: bytes, place: Place | None = None) -> Record:
+        """Return the record that `data` is, at `place`. Raises `CodecError`, also where more was left out than that."""
         fields = unpack(data)
         if fields.__class__ is not list or len(fields) < 2:
             raise CodecError("not a record: no array of a tag, a version and fields")
@@ -89,10 +117,45 @@ class MsgPackSerializer(Serializer):
         if kind is None:
             raise UnknownSchema(f"record type {tag!r:.40} is not known to this version of the library; upgrade it")
         del fields[:2]
+        if place is not None and len(fields) > ORDER_ID and version.__class__ is int and version >= _SHORT_SINCE[tag]:
+            if fields[TS_INIT] is None:
+                fields[TS_INIT] = fields[TS_EVENT]
+            if fields[TRADER_ID] is None:
+                fields[TRADER_ID] = str(place[0])
+            if fields[ORDER_ID] is None:
+                fields[ORDER_ID] = str(place[1])
         if version != VERSIONS[tag] or version.__class__ is not int:
             fields = upcast(tag, version, fields)
         record: Record = build(kind, fields)
         return record
+
+
+def writer_at(serializer: Serializer) -> Callable[[Any, Place], bytes]:
+    """Return what serializes the record of an order's event at a place; whole, if `serializer` takes none."""
+    serialize: Any = serializer.serialize
+    # What it leaves out, it has to put in again.
+    if _takes_place(serializer.__class__.serialize) and reads_at_places(serializer.__class__):
+        return cast(Callable[[Any, Place], bytes], serialize)
+    return lambda record, place: serialize(record)
+
+
+def read_at(serializer: Serializer, data: bytes, place: Place | None) -> Record:
+    """Return the record that `data` is and that stands at `place`, if it is an order's event. Raises `CodecError`."""
+    if place is None or not reads_at_places(serializer.__class__):
+        return serializer.deserialize(data)
+    deserialize: Any = serializer.deserialize
+    record: Record = deserialize(data, place)
+    return record
+
+
+@functools.cache
+def reads_at_places(kind: type[Serializer]) -> bool:
+    """Whether serializers of that kind are told where the record of an order's event stands."""
+    return _takes_place(kind.deserialize)
+
+
+def _takes_place(method: Callable[..., Any]) -> bool:
+    return "place" in inspect.signature(method).parameters
 
 
 def unpack(data: bytes) -> Any:
@@ -167,9 +230,16 @@ def build(kind: type[Record], fields: list[Any]) -> Any:
 
 
 def compiled(
-    specs: Sequence[Field], conversions: Sequence[Convert | None], begin: str, end: str, scope: Any
-) -> Convert:
+    specs: Sequence[Field],
+    conversions: Sequence[Convert | None],
+    begin: str,
+    end: str,
+    scope: Any,
+    equals: Mapping[str, str] | None = None,
+) -> Callable[..., Any]:
     """Return a function that takes a record's fields and returns ``begin field, field, ... end``, each field converted.
+
+    With `equals` it takes a place, too, and those fields are None where they are equal to what that says.
 
     One expression for all of them takes half the time of a loop, and there is little else to do in a load or in the
     writer's thread. Nothing but the number of fields, and which of them are converted, gets into the source.
@@ -177,12 +247,19 @@ def compiled(
     names = [f"f{i}" for i in range(len(specs))]
     values = []
     for name, spec, convert in zip(names, specs, conversions, strict=True):
-        value = name if convert is None else f"c{name}({name})"
-        values.append(f"None if {name} is None else {value}" if convert and spec.optional else value)
-    source = f"def convert(fields):\n {', '.join(names)}, = fields\n return {begin}{', '.join(values)}, {end}"
+        taken = f"{name}.replace('-', '')" if convert is _bytes_of_digits else name  # here, as a call takes longer
+        value = name if convert is None else f"c{name}({taken})"
+        equal = equals and equals.get(spec.name)
+        absent = f"{name} is {equal} or {name} == {equal}" if equal else ""
+        absent = absent or (f"{name} is None" if convert and spec.optional else "")
+        values.append(f"None if {absent} else {value}" if absent else value)
+    arguments, unfold = ("fields, place", " trader_id, order_id = place\n") if equals else ("fields", "")
+    source = (
+        f"def convert({arguments}):\n{unfold} {', '.join(names)}, = fields\n return {begin}{', '.join(values)}, {end}"
+    )
     names_known: dict[str, Any] = {f"cf{i}": convert for i, convert in enumerate(conversions)} | scope
     exec(source, names_known)  # noqa: S102 - see above
-    return cast(Convert, names_known["convert"])
+    return cast(Callable[..., Any], names_known["convert"])
 
 
 @functools.cache
@@ -190,6 +267,14 @@ def field_writer(kind: type[Record], timestamps_as_str: bool, begin: str) -> Con
     """Return a function that gives a record of `kind` as MessagePack takes it: `begin`, then the fields."""
     conversions = [_writer(spec, timestamps_as_str) for spec in kind._specs]
     return compiled(kind._specs, conversions, f"({begin}", ")", {})
+
+
+@functools.cache
+def short_field_writer(kind: type[Record], timestamps_as_str: bool, begin: str) -> Callable[[Any, Place], Any]:
+    """As `field_writer`, for an order's event at a place."""
+    conversions = [_writer(spec, timestamps_as_str) for spec in kind._specs]
+    equals = {"ts_init": f"f{TS_EVENT}", "trader_id": "trader_id", "client_order_id": "order_id"}
+    return compiled(kind._specs, conversions, f"({begin}", ")", {}, equals)
 
 
 def _writer(spec: Field, timestamps_as_str: bool) -> Convert | None:
@@ -203,7 +288,7 @@ def _writer(spec: Field, timestamps_as_str: bool) -> Convert | None:
     if kind is int:
         return str if timestamps_as_str and is_timestamp(spec) else None
     if kind is UUID4:
-        return _uuid_bytes
+        return _bytes_of_digits
     if kind is Currency:
         return _currency_code
     if issubclass(kind, Decimal):
@@ -233,8 +318,8 @@ def _plain_decimal(value: Decimal) -> str:
     return format(value, "f")
 
 
-def _uuid_bytes(value: str) -> bytes:
-    return bytes.fromhex(value.replace("-", ""))
+_bytes_of_digits: Convert = bytes.fromhex
+"""Of the digits of a UUID, without its hyphens."""
 
 
 def _currency_code(value: Currency) -> str:
@@ -252,6 +337,7 @@ class ReadPlan:
     """How the stored fields of one kind of record are checked and turned into values."""
 
     def __init__(self, kind: type[Record]) -> None:
+        self.kind = kind
         self.name = kind.__name__
         self.specs = kind._specs
         self.kinds = tuple(_stored_kinds(spec) for spec in self.specs)
@@ -277,6 +363,8 @@ class ReadPlan:
         """Raise `CodecError` unless every field is of a stored kind of its own."""
         for spec, kinds, value in zip(self.specs, self.kinds, fields, strict=True):
             if value.__class__ not in kinds:
+                if value is None and spec.name in LEFT_OUT and issubclass(self.kind, OrderEvent):
+                    raise CodecError(f"{self.name}.{spec.name}: left out where only an order's own events leave it out")
                 raise CodecError(f"{self.name}.{spec.name}: a {type(value).__name__} is stored where none belongs")
 
 

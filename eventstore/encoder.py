@@ -7,8 +7,9 @@ from typing import Any
 
 from eventstore import commands as c
 from eventstore import states
-from eventstore.codec import MsgPackSerializer, Serializer
+from eventstore.codec import MsgPackSerializer, Serializer, writer_at
 from eventstore.model.enums import OrderStatus, TriggerType
+from eventstore.model.identifiers import TraderId
 from eventstore.model.order_amendments import Amendment
 from eventstore.model.record import Record
 from eventstore.timestamps import unix_ns_of
@@ -21,10 +22,17 @@ class Encoder:
     """Turns captured records into commands. Each method's arguments are what its verb put in the backlog.
 
     Those that are put there as they are, without `called`, get what they do not need, too.
+
+    Parameters
+    ----------
+    trader_id : TraderId
+        The log's: the events of orders do not say it once more.
     """
 
-    def __init__(self, serializer: Serializer) -> None:
+    def __init__(self, serializer: Serializer, trader_id: TraderId) -> None:
         self._record = serializer.serialize
+        self._order_event = writer_at(serializer)
+        self._trader_id = trader_id
         self._timestamps_as_str = serializer.timestamps_as_str if isinstance(serializer, MsgPackSerializer) else True
 
     def heartbeat(self, key: str, timestamp: datetime, *rest: None) -> c.Heartbeat:
@@ -53,12 +61,13 @@ class Encoder:
         client_id: str | None,
         amended: tuple[Amendment, ...] | None,
     ) -> c.AddOrder:
+        write, place = self._order_event, (self._trader_id, order_id)
         return c.AddOrder(
             order_id,
             version,
             int(status),
             emulated,
-            list(map(self._record, events)),
+            [write(event, place) for event in events],
             position_id,
             client_id,
             _amended(amended),
@@ -74,7 +83,8 @@ class Encoder:
     ) -> c.AddOrder:
         """As `add_order`, for an order to which nothing has happened, which is what nearly all are."""
         emulated = emulation_trigger is not _NO_TRIGGER
-        return c.AddOrder(order_id, 0, _INITIALIZED, emulated, [self._record(event)], position_id, client_id, None)
+        written = [self._order_event(event, (self._trader_id, order_id))]
+        return c.AddOrder(order_id, 0, _INITIALIZED, emulated, written, position_id, client_id, None)
 
     def update_order(
         self,
@@ -85,16 +95,17 @@ class Encoder:
         events: tuple[Record, ...],
         amended: tuple[Amendment, ...] | None,
     ) -> c.UpdateOrder:
-        return c.UpdateOrder(
-            order_id, version, int(status), emulated, list(map(self._record, events)), _amended(amended)
-        )
+        write, place = self._order_event, (self._trader_id, order_id)
+        written = [write(event, place) for event in events]
+        return c.UpdateOrder(order_id, version, int(status), emulated, written, _amended(amended))
 
     def order_event(
         self, order_id: str, version: int, status: int, emulation_trigger: TriggerType, event: Record
     ) -> c.UpdateOrder:
         """As `update_order`, for one event and no amendments, which is what nearly all calls are."""
         emulated = emulation_trigger is not _NO_TRIGGER
-        return c.UpdateOrder(order_id, version, int(status), emulated, [self._record(event)], None)
+        written = [self._order_event(event, (self._trader_id, order_id))]
+        return c.UpdateOrder(order_id, version, int(status), emulated, written, None)
 
     def position(
         self, position_id: str, version: int, is_open: bool, events: tuple[Record, ...], basis: Record | None

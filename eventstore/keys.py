@@ -16,6 +16,7 @@ class Keys:
 
     def __init__(self, trader_id: TraderId) -> None:
         ns = f"{{trader-{trader_id}}}"
+        self.trader_id = trader_id
         self.namespace = ns
         self.prefix = f"{ns}:"
         # The log, how far it was archived, the fence, and the meaning of records.
@@ -64,7 +65,7 @@ class Keys:
 
     def fixed_views(self) -> list[str]:
         """The views whose names hold no id."""
-        others = {self.namespace, self.prefix, self.log, self.archived, self.writer, self.schema}
+        others = {self.trader_id, self.namespace, self.prefix, self.log, self.archived, self.writer, self.schema}
         return [name for name in vars(self).values() if name not in others]
 
     def is_view(self, name: str) -> bool:

@@ -181,7 +181,7 @@ class Loader:
         found: dict[str, tuple[A, int]] = {}
         numbered = zip(wanted, self._reader.hashes(map(name, wanted)), strict=True)
         for page in _pages(numbered):
-            hashes = [{} if isinstance(fields, DamagedRecord) else fields for _, (_, fields) in page]
+            hashes = [(key, {} if isinstance(fields, DamagedRecord) else fields) for _, (key, fields) in page]
             folds = many_from(hashes, fold, self._serializer)
             for (aggregate_id, (key, fields)), folded in zip(page, folds, strict=True):
                 if folded is None:

@@ -13,10 +13,11 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from eventstore import commands as c
 from eventstore.aggregates import order_from, position_from, record_from
-from eventstore.codec import Serializer
+from eventstore.codec import Serializer, reads_at_places
 from eventstore.errors import DamagedRecord
 from eventstore.keys import Keys
 from eventstore.model.events import AccountState, OrderEvent, OrderFilled
+from eventstore.place import place_in
 from eventstore.storage.reader import Reader
 
 A = TypeVar("A")
@@ -222,7 +223,9 @@ class Survey:
 
         def read(key: str, fields: Fields, serializer: Serializer) -> tuple[E, int]:
             version = max((int(name) for name in fields if name.isdigit()), default=0)
-            return record_from(key, str(version), fields.get(b"%d" % version), kind, serializer), version
+            data = fields.get(b"%d" % version)
+            place = place_in(key) if reads_at_places(serializer.__class__) else None
+            return record_from(key, str(version), data, kind, serializer, place), version
 
         built = self._built(key, fields, read)
         return None if built is None else built[0]

@@ -117,6 +117,12 @@ _SNAPSHOTS: dict[int, str] = {
 }
 SNAPSHOTS: dict[int, tuple[str, ...]] = {tag: tuple(names.split()) for tag, names in _SNAPSHOTS.items()}
 
+LEFT_OUT = {"ts_init": "ts_event", "trader_id": "the log's trader", "client_order_id": "the order"}
+"""What the record of an order's event says by nil where that order's events stand: whatever is equal to this."""
+
+SHORT_SINCE: dict[int, int] = {tag: 2 for tag, kind in TYPES.items() if issubclass(kind, e.OrderEvent)} | {24: 3}
+"""Tag → the version since which fields are left out. The one before has the same fields, none of these nil."""
+
 FORMER: dict[tuple[int, int], tuple[str, ...]] = {
     (3, 1): (
         *("instrument_id", "size_precision", "multiplier", "is_inverse", "quote_currency", "settlement_currency"),
@@ -127,6 +133,7 @@ FORMER: dict[tuple[int, int], tuple[str, ...]] = {
         *("quantity", "price", "trigger_price", "venue_order_id", "account_id", "reconciliation"),
     ),
 }
+FORMER |= {(tag, since - 1): FORMER.get((tag, since), TYPES[tag]._fields) for tag, since in SHORT_SINCE.items()}
 """(tag, version) → the names of its fields, for every version but the present one."""
 
 VERSIONS: dict[int, int] = dict.fromkeys((*TYPES, STATE_TAG, AMENDMENTS_TAG, *SNAPSHOTS), 1) | {
@@ -159,15 +166,14 @@ def snapshot_tag(values: Mapping[str, Any]) -> int:
 def describe() -> dict[str, str]:
     """Return what is stored beside the log for other readers: ``<kind>:<number>:<version>`` → JSON.
 
-    ``record`` and ``snapshot`` say the names of the fields, ``part`` those of records inside records, ``enum`` the
-    names of an enumeration's numbers.
+    ``record`` and ``snapshot`` say the names of the fields, and where nil has a meaning of its own, which; ``part``
+    those of records inside records, ``enum`` the names of an enumeration's numbers.
     """
+    names = {(tag, VERSIONS[tag]): kind._fields for tag, kind in TYPES.items()} | FORMER
     shown: dict[str, Any] = {
-        f"record:{tag}:{VERSIONS[tag]}": {"name": kind.__name__, "fields": kind._fields} for tag, kind in TYPES.items()
-    }
-    shown |= {
-        f"record:{tag}:{version}": {"name": TYPES[tag].__name__, "fields": names}
-        for (tag, version), names in FORMER.items()
+        f"record:{tag}:{version}": {"name": TYPES[tag].__name__, "fields": fields}
+        | ({"nil": LEFT_OUT} if version >= SHORT_SINCE.get(tag, version + 1) else {})
+        for (tag, version), fields in names.items()
     }
     parts = {spec.element for kind in TYPES.values() for spec in kind._specs}
     shown |= {

@@ -62,7 +62,7 @@ class Store(Ledger):
         config = config or CacheDatabaseConfig()
         log = logger.bind(trader_id=str(trader_id)) if logger is not None else default_logger(trader_id)
         self._serializer = serializer or MsgPackSerializer(timestamps_as_str=False)
-        self._encoder = Encoder(self._serializer)
+        self._encoder = Encoder(self._serializer, trader_id)
         # What a node calls most; to look a method up takes time, too.
         self._encode_new_order = self._encoder.new_order
         self._encode_event = self._encoder.order_event

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventstore.errors import CodecError, UnknownSchema
-from eventstore.schema import TYPES, VERSIONS
+from eventstore.schema import SHORT_SINCE, TYPES, VERSIONS
 
 Step = Callable[[list[Any]], list[Any]]
 
@@ -25,6 +25,7 @@ def _adding(**values: Any) -> Step:
 STEPS: dict[tuple[int, int], Step] = {
     (3, 1): _adding(quantity_net_of_commission=False),  # no position was
     (24, 1): _adding(is_quote_quantity=None),  # the event says nothing of it
+    **{(tag, since - 1): list for tag, since in SHORT_SINCE.items()},  # all was said, as it may be still
 }
 """(tag, version) → the step to version + 1."""
 

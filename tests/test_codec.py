@@ -246,7 +246,7 @@ def test_an_old_record_that_its_step_can_not_read_is_a_codec_error(
         TEXT.deserialize(msgpack.packb([TAGS[e.OrderDenied], 1, "x"]))
 
 
-@pytest.mark.parametrize("version", [2, 0, -1, 2**64 - 1, "1", 1.0, True, None, [1], b"1"])
+@pytest.mark.parametrize("version", [3, 0, -1, 2**64 - 1, "1", 1.0, True, None, [1], b"1"])
 def test_a_version_that_nobody_wrote_is_named(version: Any) -> None:
     stored = msgpack.unpackb(TEXT.serialize(happened(e.OrderDenied)))
     snapshot = msgpack.unpackb(states.pack_snapshot(MARKET, timestamps_as_str=True))

@@ -413,7 +413,8 @@ def test_a_damaged_order_is_named_and_the_others_are_loaded(
         if value == b"":
             client.hdel(key(), field)
         else:
-            client.hset(key(), field, client.hget(KEYS.order("O-2"), "1") if value == b"other" else value)
+            other = MsgPackSerializer().serialize(happened(OrderSubmitted, client_order_id=ClientOrderId("O-2")))
+            client.hset(key(), field, other if value == b"other" else value)
         for load in (database.load_orders, lambda: database.load_order(ClientOrderId("O-1")), database.load_all):
             with pytest.raises(DamagedRecord) as info:
                 load()

@@ -15,7 +15,8 @@ import pytest
 
 from eventstore import codec, states
 from eventstore import commands as c
-from eventstore.schema import AMENDMENTS_TAG, FORMER, SNAPSHOTS, STATE_TAG, TYPES, VERSIONS
+from eventstore.place import Place
+from eventstore.schema import AMENDMENTS_TAG, FORMER, SHORT_SINCE, SNAPSHOTS, STATE_TAG, TYPES, VERSIONS
 from tests.support import specimens
 from tests.support.strategies import same
 
@@ -29,6 +30,12 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=lambda data: data.hex()))
 
 
+def at_its_place(tag: int) -> tuple[Any, Place]:
+    """An order's event of which everything is left out that may be, and where it stands then."""
+    event: Any = specimens.records()[tag]
+    return event.replace(ts_init=event.ts_event), (event.trader_id, event.client_order_id)
+
+
 def written() -> dict[str, dict[str, Any]]:
     """What today's code writes, by a name that says tag and version, and what it is."""
     found: dict[str, dict[str, Any]] = {}
@@ -37,6 +44,13 @@ def written() -> dict[str, dict[str, Any]]:
             "hex": TEXT.serialize(record).hex(),
             "hex_numbers": NUMBER.serialize(record).hex(),
             "shown": plain(record.to_dict()),
+        }
+    for tag in SHORT_SINCE:
+        event, place = at_its_place(tag)
+        found[f"short:{tag}:{VERSIONS[tag]}"] = {
+            "hex": TEXT.serialize(event, place).hex(),
+            "hex_numbers": NUMBER.serialize(event, place).hex(),
+            "shown": plain(event.to_dict()),
         }
     for tag, values in specimens.snapshots().items():
         found[f"snapshot:{tag}:{VERSIONS[tag]}"] = {
@@ -79,6 +93,8 @@ def test_everything_that_is_stored_has_golden_bytes() -> None:
     for family, tags in (("record", TYPES), ("snapshot", SNAPSHOTS)):
         versions = {f"{family}:{tag}:{version}" for tag in tags for version in range(1, VERSIONS[tag] + 1)}
         assert versions == {name for name, _ in of(f"{family}:")}
+    short = {f"short:{tag}:{v}" for tag, since in SHORT_SINCE.items() for v in range(since, VERSIONS[tag] + 1)}
+    assert short == {name for name, _ in of("short:")}
     assert {f"command:{number}:1" for number in c.COMMANDS} <= GOLDEN.keys()
     assert {"amendments:1", "state:1"} <= GOLDEN.keys()
 
@@ -103,13 +119,22 @@ def test_golden_records_are_read(
     assert same(record, specimens.record_of_version(tag, version))
 
 
+@pytest.mark.parametrize(("name", "entry"), of("short:"))
+@pytest.mark.parametrize("form", ["hex", "hex_numbers"])
+def test_golden_records_of_orders_are_read_at_their_place(name: str, entry: dict[str, Any], form: str) -> None:
+    event, place = at_its_place(int(name.split(":")[1]))
+    record = TEXT.deserialize(bytes.fromhex(entry[form]), place)
+    assert plain(record.to_dict()) == entry["shown"]
+    assert same(record, event)
+
+
 @pytest.mark.parametrize(("tag", "version"), FORMER)
 def test_a_former_version_lacks_what_later_ones_added_at_the_end(tag: int, version: int) -> None:
     """So its fields are named as they were, and what it does not say is what a record says by default."""
     added = specimens.later_fields(tag, version)
     kind = TYPES[tag]
     assert (*FORMER[tag, version], *added) == kind._fields
-    assert tuple(added.values()) == kind._defaults[-len(added) :]
+    assert tuple(added.values()) == kind._defaults[len(kind._defaults) - len(added) :]
 
 
 @pytest.mark.parametrize(("name", "entry"), of("snapshot:"))

@@ -94,7 +94,7 @@ def account_state(ts: int) -> AccountState:
 
 
 def the_log(database: RedisCacheDatabase) -> Log:
-    return Log(KEYS, database._persister.reader)
+    return Log(TRADER, database._persister.reader)
 
 
 @pytest.fixture

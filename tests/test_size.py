@@ -20,7 +20,7 @@ from tests.support.sizes import OF_ORDERS, bytes_by_family, embedded_on, growing
 
 ROOT = Path(eventstore.__file__).parents[1]
 SESSIONS = {path.name.partition(".")[0]: path for path in (ROOT / "eventstore/sessions").glob("*.jsonl.gz")}
-PROMISED = {"emacross": 525, "trailing": 430, "bracket": 560}
+PROMISED = {"emacross": 430, "trailing": 330, "bracket": 445}
 """Bytes of memory an order event takes at most, as docs/operations.md says, and a twentieth for other batches."""
 PACKED = {b"listpack", b"ziplist"}
 """What Redis 7 and Redis 6 call it."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from eventstore import commands as c
 from eventstore.chain import Head, LogEntry
+from eventstore.codec import Serializer, read_at
 from eventstore.errors import CodecError, DamagedRecord, UnknownSchema
 from eventstore.keys import Keys
+from eventstore.model.identifiers import TraderId
+from eventstore.model.record import Record
+from eventstore.place import Place
 
 
 def flush_in(entry: LogEntry) -> Head | None:
@@ -27,3 +31,13 @@ def decoded(keys: Keys, entry: LogEntry) -> c.Command:
         raise
     except CodecError as error:
         raise DamagedRecord(keys.log, entry.entry_id, str(error)) from error
+
+
+def place_of(command: c.Command, trader_id: TraderId) -> Place | None:
+    """Return where the events in a command of the log of `trader_id` stand; None if they are no order's."""
+    return (str(trader_id), command.order_id) if isinstance(command, c.AddOrder | c.UpdateOrder) else None
+
+
+def event_in(command: c.Command, data: bytes, trader_id: TraderId, serializer: Serializer) -> Record:
+    """Return the event that `data` is, one of those in `command`. Raises `CodecError`."""
+    return read_at(serializer, data, place_of(command, trader_id))

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from eventstore import commands as c
+from eventstore.audit.decoding import event_in
 from eventstore.codec import Serializer
 from eventstore.errors import CodecError
+from eventstore.model.identifiers import TraderId
 from eventstore.states import unpack_amended, unpack_snapshot, unpack_state
 
 NS_IN_S = 1_000_000_000
@@ -40,8 +42,8 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def plain_command(command: c.Command, serializer: Serializer) -> dict[str, Any]:
-    """Return the fields of a command by name, with the records inside them by name, too.
+def plain_command(command: c.Command, serializer: Serializer, trader_id: TraderId) -> dict[str, Any]:
+    """Return the fields of a command of the log of `trader_id` by name, with the records inside them by name, too.
 
     A record that can not be read is shown as it stands, in hexadecimal digits.
     """
@@ -49,16 +51,16 @@ def plain_command(command: c.Command, serializer: Serializer) -> dict[str, Any]:
     for name, value in fields.items():
         if name in ("events", "record", "basis", "state", "amended"):
             fields[name] = (
-                [_opened(name, data, command, serializer) for data in value]
+                [_opened(name, data, command, serializer, trader_id) for data in value]
                 if name == "events"
-                else (None if value is None else _opened(name, value, command, serializer))
+                else (None if value is None else _opened(name, value, command, serializer, trader_id))
             )
         else:
             fields[name] = plain(value)
     return fields
 
 
-def _opened(name: str, data: bytes, command: c.Command, serializer: Serializer) -> Any:
+def _opened(name: str, data: bytes, command: c.Command, serializer: Serializer, trader_id: TraderId) -> Any:
     try:
         if name == "state":
             return plain(unpack_state(data))
@@ -69,7 +71,7 @@ def _opened(name: str, data: bytes, command: c.Command, serializer: Serializer) 
             ]
         if name == "record" and isinstance(command, c.SnapshotOrder | c.SnapshotPosition):
             return plain(unpack_snapshot(data))
-        return plain(serializer.deserialize(data).to_dict())
+        return plain(event_in(command, data, trader_id, serializer).to_dict())
     except CodecError:
         return data.hex()
 

@@ -9,14 +9,15 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from eventstore import commands as c
-from eventstore.audit.decoding import decoded
+from eventstore.audit.decoding import decoded, place_of
 from eventstore.audit.log import Log
 from eventstore.audit.state import State
 from eventstore.chain import LogEntry, Run
-from eventstore.codec import MsgPackSerializer, Serializer
+from eventstore.codec import MsgPackSerializer, Serializer, read_at
 from eventstore.errors import CodecError, DamagedRecord, LogGap
 from eventstore.keys import Keys
 from eventstore.loader import collector_paused
+from eventstore.model.identifiers import TraderId
 from eventstore.model.record import Record
 from eventstore.projections import MemoryViews, project
 
@@ -137,6 +138,8 @@ class Replayed(NamedTuple):
 
     entry: LogEntry
     command: c.Command
+    trader_id: TraderId
+    """Whose log it is."""
 
     @property
     def position(self) -> int:
@@ -157,7 +160,8 @@ class Replayed(NamedTuple):
             If one can not be read.
         """
         try:
-            return [serializer.deserialize(data) for data in getattr(self.command, "events", ())]
+            place = place_of(self.command, self.trader_id)
+            return [read_at(serializer, data, place) for data in getattr(self.command, "events", ())]
         except CodecError as error:
             raise DamagedRecord(f"position {self.position}", "events", str(error)) from error
 
@@ -214,7 +218,7 @@ def _entries(log: Log, after: int, until: int | None, since_ms: int | None, unti
     for entry in log.entries(after, until, since_ms):
         if until_ms is not None and entry.accepted_ms > until_ms:
             return
-        yield Replayed(entry, decoded(log.keys, entry))
+        yield Replayed(entry, decoded(log.keys, entry), log.trader_id)
 
 
 def _paced(

@@ -117,7 +117,7 @@ def to_json(facts: Facts) -> dict[str, Any]:
         "ts_event_ns": facts.ts_event,
         "ids": plain(facts.ids()),
         "gist": gist(facts),
-        "command": None if command is None else plain_command(command, _SERIALIZER),
+        "command": None if command is None else plain_command(command, _SERIALIZER, facts.trader_id),
         "chain": None if entry.chain is None else entry.chain.hex(),
         "error": facts.error,
     }

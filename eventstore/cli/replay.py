@@ -82,7 +82,7 @@ def _pace(log: Log, speed: float, since: str | None, until: str | None, full: bo
         entries = replay_entries(log, after, last, since_ns=since_ns, until_ns=until_ns, speed=speed)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    reader = FactReader()
+    reader = FactReader(log.trader_id)
     for replayed in entries:
         show(reader.read(replayed.entry), as_json, full)
         sys.stdout.flush()  # each one when it is due

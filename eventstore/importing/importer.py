@@ -170,7 +170,7 @@ class _Import:
         self._spool = spool
         self._outcome = outcome
         self._serializer = MsgPackSerializer(timestamps_as_str=False)
-        self._plan = Plan(Encoder(self._serializer))
+        self._plan = Plan(Encoder(self._serializer, outcome.log_id))
         self._now = time.time_ns()
         self._position_of: dict[ClientOrderId, PositionId] = {}
         self._client_of: dict[ClientOrderId, ClientId] = {}

@@ -43,7 +43,7 @@ def positions(found: Iterator[Facts] | list[Facts]) -> list[int]:
 
 
 def all_facts(log: Log) -> list[Facts]:
-    reader = FactReader()
+    reader = FactReader(log.trader_id)
     return [reader.read(entry) for entry in log.entries(log.start().position)]
 
 
@@ -150,7 +150,7 @@ def test_an_entry_without_events_belongs_to_the_strategy_of_its_order(recorded_u
         made = Filter(["DeleteOrder"], strategies=["EMACrossTrailingStop-000"], since=Moment(deleted[0].position, None))
         assert positions(read(log, made)) == positions(deleted)
         # The registry lets go of what was deleted.
-        reader = FactReader()
+        reader = FactReader(log.trader_id)
         for entry in log.entries():
             reader.read(entry)
         assert not {facts.key for facts in deleted} & reader._orders.keys()

@@ -15,6 +15,7 @@ from redis import Redis
 from eventstore import CacheDatabaseConfig, RedisCacheDatabase
 from eventstore import commands as c
 from eventstore.audit import open_log
+from eventstore.audit.decoding import event_in
 from eventstore.cli import app
 from eventstore.cli.import_nautilus import _described
 from eventstore.codec import MsgPackSerializer
@@ -193,7 +194,7 @@ def test_entries_have_the_events_own_times(redis_url: str, source: Redis, source
             if isinstance(command, c.ClosedWell):
                 assert entry.accepted_ms > last
             elif isinstance(command, c.WriteAccount | c.AddOrder | c.UpdateOrder | c.WritePosition):
-                event: Any = serializer.deserialize(command.events[0])
+                event: Any = event_in(command, command.events[0], log.trader_id, serializer)
                 assert isinstance(event, Record)
                 assert entry.accepted_ms == event.ts_init // 1_000_000
             elif isinstance(command, c.Opened | c.AddCurrency | c.AddInstrument | c.AddSynthetic):

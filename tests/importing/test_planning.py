@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventstore import commands as c
+from eventstore.audit.decoding import event_in
 from eventstore.codec import MsgPackSerializer
 from eventstore.encoder import Encoder
 from eventstore.importing.cycles import earlier_cycles
@@ -106,7 +107,7 @@ def test_the_log_is_in_order_of_time_and_each_object_in_its_own(
 
     Also where the clock of one went back, and in whatever order the objects are read.
     """
-    plan, findings, serializer = Plan(Encoder(MsgPackSerializer())), Findings(), MsgPackSerializer()
+    plan, findings, serializer = Plan(Encoder(MsgPackSerializer(), TRADER)), Findings(), MsgPackSerializer()
     found: list[list[Timed]] = []
     expected: dict[str, list[str]] = {}
     for order_id, times in orders.items():
@@ -141,7 +142,7 @@ def test_the_log_is_in_order_of_time_and_each_object_in_its_own(
             continue
         assert isinstance(command, c.AddOrder | c.UpdateOrder | c.WriteAccount)
         assert command.version == len(seen[name])
-        event: Any = serializer.deserialize(command.events[0])
+        event: Any = event_in(command, command.events[0], TRADER, serializer)
         seen[name].append(event.event_id)
         times = orders[name] if name in orders else accounts[name]
         assert at == max(times[: command.version + 1])

@@ -161,7 +161,7 @@ class _Reading:
         self._log = log
         self._sheets = sheets
         self._wanted = wanted
-        self._reader = FactReader(serializer, remember=wanted.needs_memory)
+        self._reader = FactReader(log.trader_id, serializer, remember=wanted.needs_memory)
         entries = max(log.end().position - log.start().position, 0)
         self._folds = {
             name: _FOLDED[name](scratch / name, entries, log.keys, self._reader.serializer)

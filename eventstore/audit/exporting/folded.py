@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from eventstore import commands as c
+from eventstore.audit.decoding import place_of
 from eventstore.audit.exporting.rows import Removed, Row, fill_row, order_row, position_row
 from eventstore.audit.exporting.spool import Spool, merged
 from eventstore.audit.plain import NS_IN_MS
 from eventstore.audit.reading.facts import FactReader, Facts
 from eventstore.audit.reading.folds import OrderFold, PositionFold
 from eventstore.chain import LogEntry
-from eventstore.codec import Serializer
+from eventstore.codec import Serializer, read_at
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.keys import Keys
 from eventstore.model.errors import ModelError
@@ -49,7 +50,7 @@ class _Folded(abc.ABC):
         self._spool = Spool(directory, entries)
         self._merging = directory.with_name(f"{directory.name}-rows")
         self._keys = keys
-        self._reader = FactReader(serializer, remember=False)
+        self._reader = FactReader(keys.trader_id, serializer, remember=False)
 
     def take(self, facts: Facts, fits: bool) -> None:
         """Keep an entry for later; `fits` is whether it was asked for."""
@@ -207,9 +208,10 @@ class FillRows:
         else:
             return
         at_ns = facts.accepted_ms * NS_IN_MS
+        place = place_of(command, facts.trader_id)
         for event, data in zip(facts.events, command.events if facts.events else (), strict=True):
             if isinstance(event, OrderFilled):
-                self._spool.put(event.client_order_id, (facts.position, at_ns, position_id, data, fits))
+                self._spool.put(event.client_order_id, (facts.position, at_ns, position_id, data, place, fits))
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows, in the order of the log."""
@@ -223,8 +225,8 @@ class FillRows:
         fills: dict[tuple[str, str], _Fill] = {}
         of_trade: dict[tuple[str, str], _Fill] = {}
         behind = []
-        for position, at_ns, position_id, data, fits in records:
-            event: Any = self._serializer.deserialize(data)
+        for position, at_ns, position_id, data, place, fits in records:
+            event: Any = read_at(self._serializer, data, place)
             if position_id is not None:
                 behind.append((position, at_ns, position_id, event, fits))
                 continue

@@ -42,7 +42,7 @@ def log_row(facts: Facts, serializer: Serializer) -> Row:
         facts.family,
         facts.key,
         facts.ts_event,
-        None if command is None else plain_command(command, serializer),
+        None if command is None else plain_command(command, serializer, facts.trader_id),
         entry.payload,
         entry.chain,
         facts.error,

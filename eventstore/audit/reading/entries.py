@@ -44,7 +44,7 @@ def read(
     DamagedRecord
         At something that no writer of this library wrote.
     """
-    reader = FactReader(serializer, remember=wanted.needs_memory)
+    reader = FactReader(log.trader_id, serializer, remember=wanted.needs_memory)
     learns = wanted.needs_memory
     after, since_ms = log.start().position, None
     if not learns and wanted.since.position is not None:
@@ -82,7 +82,7 @@ def last(
         return []
     if wanted.needs_memory:
         return list(deque(read(log, wanted, serializer=serializer, on_entry=on_entry), count))
-    reader = FactReader(serializer, remember=False)
+    reader = FactReader(log.trader_id, serializer, remember=False)
     found: list[Facts] = []
     for entry in backwards(log):
         if not wanted.begins_by(entry):
@@ -175,7 +175,7 @@ def follow(
     stream = log.stream
     if stream is None:
         raise AuditError("an archive can not be followed; name the server that the log is written to")
-    reader = FactReader(serializer)
+    reader = FactReader(log.trader_id, serializer)
     position = 0 if behind is None else behind.position
     last_id = "0-0" if behind is None else behind.entry_id
     broken = False

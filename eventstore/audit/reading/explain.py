@@ -18,7 +18,7 @@ from eventstore.audit.reading.folds import AccountFold, OrderFold, PositionFold,
 from eventstore.audit.reading.gist import event_gist, gist
 from eventstore.audit.reading.subjects import Subject, find_subjects
 from eventstore.chain import LogEntry
-from eventstore.codec import Serializer
+from eventstore.codec import MsgPackSerializer, Serializer
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.model.errors import ModelError
 from eventstore.model.events import AccountState, OrderFilled
@@ -120,7 +120,7 @@ def explain(
         subjects = find_subjects(log, an_id, serializer, on_entry)
     lives = [_Life(subject, log, serializer) for subject in subjects]
     needles = [subject.needle for subject in subjects]
-    reader = FactReader(serializer)
+    reader = FactReader(log.trader_id, serializer)
     epoch = None
     remembers = any(subject.role == "strategy" for subject in subjects)
     for entry in log.entries(log.start().position):
@@ -161,7 +161,7 @@ class _Life:
     def __init__(self, subject: Subject, log: Log, serializer: Serializer | None) -> None:
         self.subject = subject
         self._log = log
-        self._serializer = FactReader(serializer).serializer
+        self._serializer = serializer or MsgPackSerializer()
         self._orders: dict[str, OrderFold] = {}
         self._positions: dict[str, PositionFold] = {}
         self._accounts: dict[str, AccountFold] = {}

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventstore import commands as c
+from eventstore.audit.decoding import place_of
 from eventstore.chain import LogEntry
-from eventstore.codec import MsgPackSerializer, Serializer
+from eventstore.codec import MsgPackSerializer, Serializer, read_at
 from eventstore.errors import CodecError
 from eventstore.model.currency import Currency
 from eventstore.model.events import ORDER_EVENTS, AccountState, OrderEvent
+from eventstore.model.identifiers import TraderId
+from eventstore.place import Place
 from eventstore.states import unpack_snapshot
 
 FAMILIES = ("order", "position", "account", "instrument", "currency", "actor", "strategy", "general", "writer")
@@ -70,6 +73,8 @@ class Facts:
     Attributes
     ----------
     entry : LogEntry
+    trader_id : TraderId
+        Whose log it is of.
     command : Command or None
         None if it can not be read; `error` says why.
     kind : str
@@ -91,7 +96,10 @@ class Facts:
         What of it can not be read.
     """
 
-    __slots__ = ("command", "entry", "error", "events", "family", "inherited", "kind", "others", "ts_event", *ID_NAMES)
+    __slots__ = (
+        *("command", "entry", "error", "events", "family", "inherited", "kind", "others", "trader_id", "ts_event"),
+        *ID_NAMES,
+    )
 
     orders: list[str]
     venue_orders: list[str]
@@ -102,8 +110,11 @@ class Facts:
     instruments: list[str]
     components: list[str]
 
-    def __init__(self, entry: LogEntry, command: c.Command | None, error: str | None = None) -> None:
+    def __init__(
+        self, entry: LogEntry, trader_id: TraderId, command: c.Command | None, error: str | None = None
+    ) -> None:
         self.entry = entry
+        self.trader_id = trader_id
         self.command = command
         self.kind = "?" if command is None else command.__class__.__name__
         self.family = "writer" if command is None else _FAMILY[command.__class__]
@@ -163,11 +174,14 @@ class FactReader:
 
     Parameters
     ----------
+    trader_id : TraderId
+        Whose log it is.
     remember : bool, default True
         Whether to keep them. Not needed where nobody asks for strategies and instruments.
     """
 
-    def __init__(self, serializer: Serializer | None = None, remember: bool = True) -> None:
+    def __init__(self, trader_id: TraderId, serializer: Serializer | None = None, remember: bool = True) -> None:
+        self.trader_id = trader_id
         self.serializer = serializer or MsgPackSerializer()
         self._remember = remember
         self._shared: dict[Origin, Origin] = {}
@@ -179,8 +193,8 @@ class FactReader:
         try:
             command = c.decode(entry.payload)
         except CodecError as error:
-            return Facts(entry, None, str(error))
-        facts = Facts(entry, command)
+            return Facts(entry, self.trader_id, None, str(error))
+        facts = Facts(entry, self.trader_id, command)
         for place, name in _IN_COMMAND[command.__class__]:
             if command[place] is not None:
                 facts.add(name, str(command[place]))
@@ -192,15 +206,16 @@ class FactReader:
             self._register(facts, command)
         elif isinstance(command, c.SnapshotOrder | c.SnapshotPosition):
             self._snapshot(facts, command)
+        at = place_of(command, self.trader_id)
         for data in getattr(command, "events", ()):
-            self._event(facts, data)
+            self._event(facts, data, at)
         if self._remember:
             self._know(facts, command)
         return facts
 
-    def _event(self, facts: Facts, data: bytes) -> None:
+    def _event(self, facts: Facts, data: bytes, at: Place | None) -> None:
         try:
-            event = self.serializer.deserialize(data)
+            event = read_at(self.serializer, data, at)
         except CodecError as error:
             facts.error = str(error)
             return

@@ -58,7 +58,7 @@ def find_subjects(
         If the log has gaps, or can not be read.
     """
     needle = an_id.encode()
-    reader = FactReader(serializer, remember=False)
+    reader = FactReader(log.trader_id, serializer, remember=False)
     found: set[Subject] = set()
     for entry in log.entries(log.start().position):
         if on_entry is not None:

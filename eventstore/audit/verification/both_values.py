@@ -10,6 +10,7 @@ from eventstore.audit.plain import plain
 from eventstore.codec import MsgPackSerializer
 from eventstore.errors import CodecError
 from eventstore.keys import Keys
+from eventstore.place import place_in
 from eventstore.projections import AMENDED, POSITION
 from eventstore.states import unpack_amended, unpack_snapshot, unpack_state
 
@@ -62,7 +63,7 @@ class BothValues:
                 return [[count, name, str(amended)] for count, name, amended in unpack_amended(value)]
             if field == POSITION:
                 return _text(value)
-            return plain(self._serializer.deserialize(value).to_dict())
+            return plain(self._serializer.deserialize(value, place_in(key)).to_dict())
         except CodecError:
             return value.hex()
 

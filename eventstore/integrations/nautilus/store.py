@@ -74,7 +74,7 @@ class NautilusStore(NautilusPositions):
     ) -> None:
         self._node_id = node_id
         serializer = NautilusSerializer(timestamps_as_str=False)
-        self._histories = histories = Histories(Encoder(serializer))
+        self._histories = histories = Histories(Encoder(serializer, trader_id))
         self._verbs: Any = histories  # what is put in the backlog to be called there
         self._write_order: Any = self._verbs.update_order
         self._write_new_order: Any = self._verbs.add_new_order

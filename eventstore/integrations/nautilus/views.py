@@ -18,6 +18,7 @@ from eventstore.model.identifiers import InstrumentId
 from eventstore.model.instrument import Instrument
 from eventstore.model.order_amendments import Amendment
 from eventstore.model.positions import PositionBasis
+from eventstore.place import place_in
 from eventstore.projections import AMENDED, BASIS, POSITION
 from eventstore.states import unpack_amended
 
@@ -46,8 +47,9 @@ class AccountFound(NamedTuple):
 def _events(key: str, fields: Fields, kind: Any) -> tuple[list[Any], int]:
     """Return the events of the hash `key` by version, all of them of `kind`, and the version behind the last."""
     count = len(fields) - sum([name in fields for name in _NAMED])
+    place = place_in(key)
     try:
-        events = [read_event(fields[b"%d" % version]) for version in range(count)]
+        events = [read_event(fields[b"%d" % version], place) for version in range(count)]
     except FAULTS:
         events = []
     if not events or not all([isinstance(event, kind) for event in events]):  # noqa: C419 # a list is faster

@@ -26,7 +26,7 @@ from eventstore.integrations.nautilus.conversion import (
     to_record,
     values,
 )
-from eventstore.integrations.nautilus.conversion.encoding import row_writers
+from eventstore.integrations.nautilus.conversion.encoding import row_writers, short_row_writers
 from eventstore.integrations.nautilus.serializing import EventReader, NautilusSerializer
 from eventstore.model.currency import Currency
 from eventstore.model.enums import CurrencyType
@@ -34,10 +34,11 @@ from eventstore.model.events import ORDER_EVENTS, AccountState, OrderFilled, Ord
 from eventstore.model.identifiers import PositionId
 from eventstore.model.record import Record
 from eventstore.model.values import Money, Price
-from eventstore.schema import TAGS
+from eventstore.schema import LEFT_OUT, TAGS
 from tests.integrations.nautilus.test_conversion import assert_same, filled, specimen
 from tests.support import specimens
 from tests.support.effort import effort
+from tests.support.former import Former
 from tests.support.nautilus import records
 
 READER = EventReader()
@@ -123,6 +124,54 @@ def test_every_kind_has_a_short_way(kind: Any) -> None:
     assert_same(decoding.read_event(data), event)
 
 
+@FORMS
+def test_an_event_at_its_place_is_written_and_read_as_its_record(timestamps_as_str: bool) -> None:
+    """Whatever the place says of it; and one of the version that left nothing out takes no long way either."""
+    two_steps, serializer = MsgPackSerializer(timestamps_as_str), NautilusSerializer(timestamps_as_str)
+    rows = short_row_writers(timestamps_as_str)
+
+    @effort(150)
+    @given(st.one_of([records.order_events(kind) for kind in ORDER_EVENTS.values()]), st.data())
+    def check(record: Any, data: st.DataObject) -> None:
+        if data.draw(st.booleans()):
+            record = record.replace(ts_event=record.ts_init)
+        event = to_nautilus(record)
+        place = (
+            data.draw(st.sampled_from([str(record.trader_id), "OTHER-1"])),
+            data.draw(st.sampled_from([str(record.client_order_id), "other"])),
+        )
+        expected = two_steps.serialize(to_record(event), place)
+        assert msgpack.packb(rows[type(event)](event, place)) == expected
+        assert serializer.serialize(event, place) == expected
+        if isinstance(record, OrderInitialized) and event.tags is not None:
+            assert serializer.serialize(CapturedInit(event, tuple(event.tags)), place) == expected
+        assert_same(decoding.read_event(expected, place), to_nautilus(two_steps.deserialize(expected, place)))
+        assert_same(READER.deserialize(expected, place), to_nautilus(record))
+        former = Former(timestamps_as_str).serialize(to_record(event))
+        if not isinstance(record, OrderUpdated):
+            assert_same(decoding.read_event(former, place), to_nautilus(record))
+        assert_same(READER.deserialize(former, place), to_nautilus(record))
+
+    check()
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+@pytest.mark.parametrize("kind", ORDER_EVENTS.values(), ids=lambda kind: kind.__name__)
+def test_what_is_left_out_where_it_is_not_to_be_is_refused(kind: Any, name: str) -> None:
+    event = specimen(kind)
+    place = (str(event.trader_id), str(event.client_order_id))
+    row = msgpack.unpackb(MsgPackSerializer().serialize(event), strict_map_key=False)
+    row[2 + kind._fields.index(name)] = None
+    data = msgpack.packb(row)
+    assert decoding.read_event(data, place) is not None
+    row[1] -= 1
+    for stored_there, at in ((data, None), (msgpack.packb(row), place)):
+        with pytest.raises((ValueError, TypeError, LookupError)):
+            decoding.read_event(stored_there, at)
+        with pytest.raises(CodecError, match=f"{name}: left out"):
+            READER.deserialize(stored_there, at)
+
+
 # -- What is not -----------------------------------------------------------------------------------------------
 
 # What a field of a stored event could hold instead: of every class, and at every border.
@@ -186,7 +235,7 @@ def test_extensions_of_messagepack_are_refused(where: str) -> None:
 
 def test_an_earlier_schema_version_is_read() -> None:
     row = msgpack.unpackb(MsgPackSerializer().serialize(specimen(OrderUpdated)))
-    assert row[:2] == [TAGS[OrderUpdated], 2]
+    assert row[:2] == [TAGS[OrderUpdated], 3]
     row[1:] = [1, *row[2:-1]]
     data = msgpack.packb(row)
     assert_same(READER.deserialize(data), the_long_way(data))

@@ -15,7 +15,7 @@ import msgpack
 from nautilus_trader.model import events as nautilus_events
 from nautilus_trader.model import objects
 
-from eventstore.codec import is_timestamp, unpack
+from eventstore.codec import ORDER_ID, TRADER_ID, TS_EVENT, TS_INIT, is_timestamp, unpack
 from eventstore.errors import EventStoreError
 from eventstore.integrations.nautilus.conversion import stored, values
 from eventstore.integrations.nautilus.conversion.events import (
@@ -40,7 +40,8 @@ from eventstore.model.events import (
 from eventstore.model.identifiers import UUID4, AccountId, Identifier, InstrumentId, TradeId
 from eventstore.model.record import Field
 from eventstore.model.values import Money
-from eventstore.schema import TAGS, VERSIONS
+from eventstore.place import Place
+from eventstore.schema import SHORT_SINCE, TAGS, VERSIONS
 
 Convert = Callable[[Any], Any]
 
@@ -101,10 +102,14 @@ def _none_too(spec: Field, source: str) -> str:
 _MAKERS: dict[Any, Convert] = {Money: stored.money, Currency: stored.currency}
 
 
-def _reader_of(kind: type[OrderEvent], theirs: Any) -> Convert:
+def _reader_of(kind: type[OrderEvent], theirs: Any) -> Callable[[Any, Any], Any]:
     made = Expression(no=refuse, make=theirs, plain=is_plain)
     names = [f"f{place}" for place in range(len(kind._fields))]
-    arguments, checks = [], [f"t.__class__ is v.__class__ is int and v == {VERSIONS[TAGS[kind]]}"]
+    version = VERSIONS[TAGS[kind]]
+    since = SHORT_SINCE[TAGS[kind]]
+    # Before fields were left out, the same ones were there.
+    oldest = version - 1 if since == version else version
+    arguments, checks = [], [f"t.__class__ is v.__class__ is int and {oldest} <= v <= {version}"]
     for source, spec in zip(names, kind._specs, strict=True):
         if kind is OrderInitialized and spec.name in OPTIONS:
             continue
@@ -118,14 +123,21 @@ def _reader_of(kind: type[OrderEvent], theirs: Any) -> Convert:
             checks.append(f"(({value}) is None or True)")
         else:
             checks.append(f"{source} is {made.name(default_of(kind, spec))}")
-    before = f"t, v, {', '.join(names)}, = row\n if not ({' and '.join(checks)}): no(row)"
+    before = (
+        f"t, v, {', '.join(names)}, = row\n"
+        f" if place is not None and v.__class__ is int and v >= {since}:\n"
+        f"  if {names[TS_INIT]} is None: {names[TS_INIT]} = {names[TS_EVENT]}\n"
+        f"  if {names[TRADER_ID]} is None: {names[TRADER_ID]} = place[0]\n"
+        f"  if {names[ORDER_ID]} is None: {names[ORDER_ID]} = place[1]\n"
+        f" if not ({' and '.join(checks)}): no(row)"
+    )
     if kind is not OrderInitialized:
-        return made.compile("row", f"make({', '.join(arguments)})", before)
+        return made.compile("row, place", f"make({', '.join(arguments)})", before)
     options = {name: source for name, source in zip(kind._fields, names, strict=True) if name in OPTIONS}
     readers = {int(order_type): _options_reader(order_type, kind) for order_type in ORDER_OPTIONS}
     place = names[kind._fields.index("order_type")]
     arguments.append(f"options={made.name(readers)}[{place}]({', '.join(options.values())})")
-    return made.compile("row", f"make({', '.join(arguments)})", before)
+    return made.compile("row, place", f"make({', '.join(arguments)})", before)
 
 
 def _options_reader(order_type: Any, kind: type[OrderInitialized]) -> Callable[..., dict[str, Any]]:
@@ -158,7 +170,7 @@ def _option(spec: Field, source: str, made: Expression) -> str:
 # -- Accounts --------------------------------------------------------------------------------------------------
 
 
-def _state_reader() -> Convert:
+def _state_reader() -> Callable[[Any, Any], Any]:
     accounts, instruments = stored.identifiers_by_text(AccountId), stored.identifiers_by_text(InstrumentId)
     types, version = frozenset(map(int, AccountType)), VERSIONS[TAGS[AccountState]]
     make, balance_of, margin_of = nautilus_events.AccountState, objects.AccountBalance, objects.MarginBalance
@@ -175,7 +187,7 @@ def _state_reader() -> Convert:
             raise NotPlain
         return margin_of(initial[2], maintenance[2], None if of is None else instruments[of])
 
-    def read(row: list[Any]) -> Any:
+    def read(row: list[Any], place: Any) -> Any:
         t, v, event_id, ts_event, ts_init, account_id, account_type, base, balances, margins, reported, info = row
         if not (
             t.__class__ is v.__class__ is account_type.__class__ is int
@@ -203,18 +215,20 @@ def _state_reader() -> Convert:
 
 # -- All -------------------------------------------------------------------------------------------------------
 
-_READERS: dict[Any, Convert] = {TAGS[kind]: _reader_of(kind, theirs) for kind, theirs in ORDER_EVENT_KINDS.items()}
+_READERS: dict[Any, Callable[[Any, Any], Any]] = {
+    TAGS[kind]: _reader_of(kind, theirs) for kind, theirs in ORDER_EVENT_KINDS.items()
+}
 _READERS[TAGS[AccountState]] = _state_reader()
 
 
-def read_event(data: bytes) -> Any:
-    """Return the event of NautilusTrader's that `data` is.
+def read_event(data: bytes, place: Place | None = None) -> Any:
+    """Return the event of NautilusTrader's that `data` is, at `place`.
 
     Raises one of `FAULTS` if it is not plainly one.
     """
     # Extensions of MessagePack are refused where they stand: no field takes them, and `info` looks for them.
     row = msgpack.unpackb(data) if len(data) <= _SHORT else unpack(data)
-    return _READERS[row[0]](row)
+    return _READERS[row[0]](row, place)
 
 
 _QUOTE = 2 + OrderUpdated._fields.index("is_quote_quantity")

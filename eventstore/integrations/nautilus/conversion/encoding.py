@@ -34,6 +34,7 @@ from eventstore.model.events import ORDER_OPTIONS, AccountState, OrderEvent, Ord
 from eventstore.model.identifiers import UUID4, AccountId, Identifier, InstrumentId
 from eventstore.model.record import Field, thaw
 from eventstore.model.values import Money, Price, Quantity
+from eventstore.place import Place
 from eventstore.schema import TAGS, VERSIONS
 
 Convert = Callable[[Any], Any]
@@ -122,7 +123,15 @@ def _stored(spec: Field, source: str, made: Expression, timestamps_as_str: bool)
 _WRITERS: dict[Any, Convert] = {Money: _money, Currency: _codes.__getitem__}
 
 
-def _row_of(kind: type[OrderEvent], theirs: Any, timestamps_as_str: bool) -> Callable[..., Any]:
+# What is left out where an order's events stand, if it is equal: `trader_id` and `order_id` are the place's.
+_SHORT = {
+    "ts_init": "None if e.ts_init == e.ts_event else {}",
+    "trader_id": "None if (s := {}) == trader_id else s",
+    "client_order_id": "None if e.client_order_id.value == order_id else {}",
+}
+
+
+def _row_of(kind: type[OrderEvent], theirs: Any, timestamps_as_str: bool, short: bool) -> Callable[..., Any]:
     made = Expression(plain=is_plain)
     fields = []
     for spec in kind._specs:
@@ -135,11 +144,14 @@ def _row_of(kind: type[OrderEvent], theirs: Any, timestamps_as_str: bool) -> Cal
             fields.append(_stored(spec, f"e.{name}", made, timestamps_as_str))
         else:
             fields.append(repr(default_of(kind, spec)))  # a flag, of a release before NautilusTrader had it
+        if short and spec.name in _SHORT:
+            fields[-1] = _SHORT[spec.name].format(fields[-1])
     row = f"({TAGS[kind]}, {VERSIONS[TAGS[kind]]}, {', '.join(fields)})"
+    arguments, before = (", place", "trader_id, order_id = place") if short else ("", "pass")
     if kind is OrderInitialized:
-        convert, options = made.compile("e, o, tags", row), _options_of(timestamps_as_str)
-        return lambda event, tags: convert(event, options(event), tags)
-    return made.compile("e", row)
+        convert, options = made.compile(f"e, o, tags{arguments}", row, before), _options_of(timestamps_as_str)
+        return lambda event, tags, *place: convert(event, options(event), tags, *place)
+    return made.compile(f"e{arguments}", row, before)
 
 
 def _options_of(timestamps_as_str: bool) -> Convert:
@@ -223,11 +235,26 @@ def _row_of_state(timestamps_as_str: bool) -> Convert:
 def row_writers(timestamps_as_str: bool) -> dict[type, Convert]:
     """Return what gives the row of an event, by the event's class."""
     state = _row_of_state(timestamps_as_str)
-    writers = {theirs: _row_of(kind, theirs, timestamps_as_str) for kind, theirs in ORDER_EVENT_KINDS.items()}
+    writers = {
+        theirs: _row_of(kind, theirs, timestamps_as_str, short=False) for kind, theirs in ORDER_EVENT_KINDS.items()
+    }
     init: Callable[[Any, Any], Any] = writers[nautilus_events.OrderInitialized]
     return writers | {
         CapturedState: state,
         nautilus_events.AccountState: lambda event: state(capture(event)),
         CapturedInit: lambda captured: init(captured.event, captured.tags),
         nautilus_events.OrderInitialized: lambda event: init(event, event.tags),
+    }
+
+
+@functools.cache
+def short_row_writers(timestamps_as_str: bool) -> dict[type, Callable[[Any, Place], Any]]:
+    """Return what gives the row of an order's event at a place, by the event's class."""
+    writers = {
+        theirs: _row_of(kind, theirs, timestamps_as_str, short=True) for kind, theirs in ORDER_EVENT_KINDS.items()
+    }
+    init: Callable[[Any, Any, Place], Any] = writers[nautilus_events.OrderInitialized]
+    return writers | {
+        CapturedInit: lambda captured, place: init(captured.event, captured.tags, place),
+        nautilus_events.OrderInitialized: lambda event, place: init(event, event.tags, place),
     }
