@@ -15,6 +15,7 @@ from eventstore.errors import Closed, ConfigError, Refused, SyncTimeout
 from eventstore.facade import Level
 from eventstore.health import Health
 from tests.support.databases import open_database
+from tests.support.outages import until
 from tests.support.redis_server import RedisServer
 
 PATIENCE_S = 30.0
@@ -73,6 +74,7 @@ def test_without_the_server_the_journal_still_is_reached(
         database.add("key", b"value")
         assert wait(database, PATIENCE_S, "accepted") == position + 1
         assert wait(database, PATIENCE_S, "journaled") == position + 1
+        until(lambda: database.stats().in_doubt == 1)
         with pytest.raises(SyncTimeout, match=r"not applied within 0.05 s: 0 commands wait and 1 are in doubt"):
             wait(database, 0.05, "applied")
         assert database.close() == 1

@@ -354,7 +354,7 @@ def test_row_24_a_call_whose_fsync_fails_twice_is_refused(
         for _ in range(3):
             with pytest.raises((JournalError, BacklogFull), match="add key: not accepted"):
                 database.add("key", b"2")
-        assert database.health.state == "degraded"
+        until(lambda: database.health.state == "degraded")
         broken = False
         until(lambda: accepts(database, b"3"))
         until(lambda: database.health.state == "healthy")
