@@ -5,6 +5,7 @@ A program of its own, so that who reads is woken from outside, as by a venue.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -29,5 +30,6 @@ def tick(line: socket.socket) -> None:
 
 
 if __name__ == "__main__":
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))  # wherever who started it has to run
     with socket.socket(fileno=sys.stdin.fileno()) as own:
         tick(own)
