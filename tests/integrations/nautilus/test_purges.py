@@ -13,6 +13,7 @@ from nautilus_trader.model.enums import OmsType, OrderSide
 from nautilus_trader.model.identifiers import ClientId, ClientOrderId, PositionId
 from nautilus_trader.model.orders import Order
 
+from eventstore import commands as c
 from tests.support.nautilus.backings import Backing, loaded
 from tests.support.nautilus.contents import account_contents, assert_reloaded, cache_contents
 from tests.support.nautilus.desk import Desk, balance, desk_on
@@ -206,4 +207,24 @@ def test_an_order_that_was_purged_in_memory_and_whose_id_comes_again(ours: Backi
     )
     desk.add(again)
     desk.submit(again)
+    assert_reloaded(ours.reload(database), desk.cache)
+
+
+def test_what_goes_on_before_a_purge_has_its_turn_stays_known(ours: Backing) -> None:
+    """It was closed when it was looked at. What comes behind goes on from what is written, and begins nothing anew."""
+    desk, database = desk_on(ours)
+    order = canceled(desk)
+    store = database.store
+    store.sync()
+    (due,) = store._survey.orders(desk.now() + LATER_NS)
+    with store._persister._writer.hold(10.0):
+        desk.fill(order, EURUSD, "1.1", EURUSD.make_qty(400))
+        assert store._purge(store._orders, *due)
+    desk.fill(order, EURUSD, "1.1", EURUSD.make_qty(600))
+    store.sync()
+    entries = [entry.payload for entry in store._persister.reader.log()]
+    written = [c.decode(payload) for payload in entries]
+    assert [command.version for command in written if isinstance(command, c.AddOrder)] == [0]
+    assert [command.version for command in written if isinstance(command, c.UpdateOrder)][-2:] == [4, 5]
+    assert not any(isinstance(command, c.PurgeOrder) for command in written)
     assert_reloaded(ours.reload(database), desk.cache)
