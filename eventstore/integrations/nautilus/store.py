@@ -6,6 +6,8 @@ from collections.abc import Callable
 from time import time_ns
 from typing import Any, cast
 
+from nautilus_trader.model.identifiers import ClientOrderId as NautilusOrderId
+
 from eventstore.config import CacheDatabaseConfig
 from eventstore.encoder import Encoder
 from eventstore.health import Health
@@ -139,6 +141,9 @@ class NautilusStore(NautilusPositions):
     def delete_order(self, client_order_id: ClientOrderId) -> None:
         check("delete_order", "client_order_id", client_order_id, ClientOrderId)
         self._call("delete_order", client_order_id, self._verbs.delete_order, client_order_id)
+        # Whatever comes behind begins anew, and is looked at whole: also before the writer has come to it.
+        for known in (self._plain, self._special):
+            known.discard(NautilusOrderId(client_order_id))
 
     def delete_position(self, position_id: PositionId) -> None:
         check("delete_position", "position_id", position_id, PositionId)
