@@ -143,7 +143,7 @@ class NautilusStore(NautilusPositions):
         self._call("delete_order", client_order_id, self._verbs.delete_order, client_order_id)
         # Whatever comes behind begins anew, and is looked at whole: also before the writer has come to it.
         for known in (self._plain, self._special):
-            known.discard(NautilusOrderId(client_order_id))
+            known.discard(NautilusOrderId(client_order_id.value))
 
     def delete_position(self, position_id: PositionId) -> None:
         check("delete_position", "position_id", position_id, PositionId)
