@@ -44,11 +44,6 @@ class Histories(PositionHistories):
         """The lives of orders once more, by NautilusTrader's ids: those are hashed faster than their text is made."""
         self.open: dict[str, OrderLife] = {}
         """And those of orders that are not closed: the others are many, in the end."""
-        # Callers add to these. What was forgotten may come back, but is not to be kept for ever.
-        self.plain: set[Any] = set()
-        """NautilusTrader's ids of orders that were looked at, and are neither emulated nor trailing."""
-        self.special: set[Any] = set()
-        """And those of the others."""
         self._encode_add_order = encoder.add_order
         self._encode_update_order = encoder.update_order
         self._encode_snapshot_order = encoder.snapshot_order
@@ -90,8 +85,6 @@ class Histories(PositionHistories):
             life = lives.pop(aggregate_id, None)
             if isinstance(life, OrderLife):
                 self.order_lives.pop(life.nautilus_id, None)
-                self.plain.discard(life.nautilus_id)
-                self.special.discard(life.nautilus_id)
                 self._watch(life, None)
 
     def _watch(self, life: OrderLife, order: Any) -> None:
@@ -297,7 +290,7 @@ class Histories(PositionHistories):
         with self.lock:
             for load in self.loads:
                 load.forget_all()
-            for known in (self.orders, self.order_lives, self.open, self.positions, self.plain, self.special):
+            for known in (self.orders, self.order_lives, self.open, self.positions):
                 known.clear()
 
 

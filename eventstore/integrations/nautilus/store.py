@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from nautilus_trader.model.identifiers import ClientOrderId as NautilusOrderId
 
+from eventstore import commands as c
 from eventstore.config import CacheDatabaseConfig
 from eventstore.encoder import Encoder
 from eventstore.health import Health
@@ -82,7 +83,9 @@ class NautilusStore(NautilusPositions):
         self._write_new_order: Any = self._verbs.add_new_order
         self._write_position: Any = self._verbs.update_position
         # The ids that were looked at: of orders that are neither emulated nor trailing, of the others, of positions.
-        self._plain, self._special = histories.plain, histories.special
+        # Only calls change them, so that what a call takes does not depend on how far the writer is.
+        self._plain: set[Any] = set()
+        self._special: set[Any] = set()
         self._checked_positions: set[Any] = set()
         # How many fills a position with many had at the last call.
         self._many_fills: dict[Any, int] = {}
@@ -124,7 +127,15 @@ class NautilusStore(NautilusPositions):
     def _purge(self, lives: dict[str, Life], command: PurgeOne, last_event_id: str) -> bool:
         """Accept `command`. Whether what it purges went on since it was looked at shows when its turn comes."""
         self._call("purge", command[0], self._verbs.purge, command, last_event_id)
+        if isinstance(command, c.PurgeOrder):
+            self._look_again(command.order_id)
         return True
+
+    def _look_again(self, order_id: str) -> None:
+        """Look at that order whole when it is told of again: it may begin anew."""
+        nautilus_id = NautilusOrderId(str(order_id))
+        self._plain.discard(nautilus_id)
+        self._special.discard(nautilus_id)
 
     def flush(self) -> None:
         self._persister.refuse_to_wait_for_itself("flush")  # before anything is accepted
@@ -134,16 +145,15 @@ class NautilusStore(NautilusPositions):
                 load.forget_all()
             self._accounts.clear()
             self._account_lives.clear()
-        self._checked_positions.clear()
+        for looked_at in (self._plain, self._special, self._checked_positions):
+            looked_at.clear()
         self._many_fills.clear()
         self.sync()
 
     def delete_order(self, client_order_id: ClientOrderId) -> None:
         check("delete_order", "client_order_id", client_order_id, ClientOrderId)
         self._call("delete_order", client_order_id, self._verbs.delete_order, client_order_id)
-        # Whatever comes behind begins anew, and is looked at whole: also before the writer has come to it.
-        for known in (self._plain, self._special):
-            known.discard(NautilusOrderId(client_order_id.value))
+        self._look_again(client_order_id)
 
     def delete_position(self, position_id: PositionId) -> None:
         check("delete_position", "position_id", position_id, PositionId)
