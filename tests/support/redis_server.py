@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -36,21 +36,40 @@ class RedisServer:
         Whether to listen on a free port of 127.0.0.1 as well.
     config : Mapping[str, str], optional
         Directives of redis.conf, before those of `_arguments`.
+    port : int
+        The port to listen on, in the place of a free one.
+    password : str, optional
+        What the server asks everybody for, its replicas too.
 
     """
 
     def __init__(
-        self, *, binary: Path | None = None, tcp: bool = False, config: Mapping[str, str] | None = None
+        self,
+        *,
+        binary: Path | None = None,
+        tcp: bool = False,
+        config: Mapping[str, str] | None = None,
+        port: int = 0,
+        password: str | None = None,
     ) -> None:
         self.binary = binary or find_server_binary()
         # Not pytest's tmp_path: a socket path has 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="redis-"))
         self.socket_path = self.directory / "redis.sock"
         self.url = f"unix://{self.socket_path}"
-        self.port = _free_port() if tcp else 0
-        self.tcp_url = f"redis://127.0.0.1:{self.port}" if tcp else None
+        self.port = port or (free_port() if tcp else 0)
+        self.tcp_url = f"redis://127.0.0.1:{self.port}" if self.port else None
+        self.password = password
         self.config = dict(config or {})
+        if password is not None:
+            self.config |= {"requirepass": password, "masterauth": password}
         self._process: subprocess.Popen[bytes] | None = None
+        self._frozen = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, and is not frozen."""
+        return self._process is not None and not self._frozen
 
     @property
     def pid(self) -> int:
@@ -60,7 +79,7 @@ class RedisServer:
         """Start it and wait until it has loaded its data and answers."""
         with (self.directory / "redis.log").open("ab") as log:
             self._process = process = subprocess.Popen(
-                [self.binary, *self._arguments()], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                self._command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         for _ in range(_STEPS_MAX):
             if self._answers():
@@ -89,10 +108,12 @@ class RedisServer:
     def pause(self) -> None:
         """Freeze it: connections stay open, nothing is answered."""
         self._running().send_signal(signal.SIGSTOP)
+        self._frozen = True
 
     def resume(self) -> None:
         """Let a frozen server go on."""
         self._running().send_signal(signal.SIGCONT)
+        self._frozen = False
 
     def follow(self, primary: RedisServer) -> None:
         """Become a replica of `primary`, which listens on TCP, and wait until it takes part in what that writes."""
@@ -116,9 +137,32 @@ class RedisServer:
         with self.client() as client:
             client.replicaof("NO", "ONE")
 
+    def leads(self) -> bool:
+        """Whether it runs, answers and is no replica."""
+        return self._replication().get("role") == "master"
+
+    def follows(self, primary: RedisServer) -> bool:
+        """Whether it is a replica of `primary` and takes part in what that writes."""
+        facts = self._replication()
+        return facts.get("master_port") == primary.port and facts.get("master_link_status") == "up"
+
+    def _replication(self) -> dict[str, Any]:
+        if not self.alive:
+            return {}
+        try:
+            with self.client() as client:
+                return cast(dict[str, Any], client.info("replication"))
+        except RedisError:
+            return {}
+
     def client(self, **options: object) -> Redis:
         """A client of this server that retries nothing. To be closed, or used in a with statement."""
-        defaults = {"unix_socket_path": str(self.socket_path), "socket_timeout": 10.0, "retry": Retry(NoBackoff(), 0)}
+        defaults = {
+            "unix_socket_path": str(self.socket_path),
+            "password": self.password,
+            "socket_timeout": 10.0,
+            "retry": Retry(NoBackoff(), 0),
+        }
         return Redis(**{**defaults, **options})  # type: ignore[arg-type]  # Options of any type, checked by redis.
 
     def log(self) -> str:
@@ -143,6 +187,7 @@ class RedisServer:
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
+        self._frozen = False
         if process is None:
             return
         process.send_signal(number)
@@ -152,6 +197,9 @@ class RedisServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)
+
+    def _command(self) -> list[str | Path]:
+        return [self.binary, *self._arguments()]
 
     def _arguments(self) -> list[str]:
         config = {
@@ -175,7 +223,8 @@ class RedisServer:
             return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

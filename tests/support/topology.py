@@ -1,0 +1,121 @@
+"""What all arrangements of servers have in common, for tests that run unchanged against each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from redis import Redis
+
+from eventstore.database import RedisCacheDatabase
+from eventstore.model.identifiers import TraderId
+from tests.support.databases import TRADER, open_database
+from tests.support.outages import until
+from tests.support.redis_server import RedisServer
+
+CONDITIONS = {"repl-ping-replica-period": "1", "repl-timeout": "10"}
+"""Directives for servers that replicate: a replica notices soon that its primary is gone."""
+
+
+class Topology(ABC):
+    """Servers that one URL leads to. Made by `start`, gone by `close`; a context manager.
+
+    A namespace is the hash tag of a trader's keys, as `Keys.namespace`: where there is only one primary, it does not
+    matter which.
+
+    Attributes
+    ----------
+    name : str
+        What tests show.
+    can : frozenset[str]
+        What can be done to it besides reading and writing: "fail over", "restart", "migrate".
+    replicas_each : int
+        How many replicas a primary has.
+    servers : list[RedisServer]
+        The servers that hold data; of an embedded server, none.
+
+    """
+
+    name: ClassVar[str]
+    can: frozenset[str] = frozenset()
+    replicas_each: int = 0
+    servers: list[RedisServer]
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """What the library is told; of the embedded server, its directory."""
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Start it and wait until everybody knows everybody."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End every server, and leave nothing behind."""
+
+    def primary(self, namespace: str = "") -> RedisServer:
+        """The server that takes writes of that namespace now."""
+        (server,) = self.servers
+        return server
+
+    def replicas(self, namespace: str = "") -> list[RedisServer]:
+        """The replicas of `primary`, reachable or not."""
+        return []
+
+    def fail_over(self, namespace: str = "") -> RedisServer:
+        """Make a replica the primary, in order; the new primary, when everybody follows it."""
+        raise NotImplementedError(f"{self.name} has no replica")
+
+    def settled(self, namespace: str = "") -> bool:
+        """Whether everybody that runs agrees on a primary that leads, and takes part in what it writes."""
+        return self.primary(namespace).leads()
+
+    def wait_for_primary(self, namespace: str = "", besides: RedisServer | None = None) -> RedisServer:
+        """Wait until everything has `settled` and the primary is another one than `besides`; that primary."""
+
+        def there() -> bool:
+            return self.settled(namespace) and self.primary(namespace) is not besides
+
+        until(there, f"{self.name}: no new primary")
+        return self.primary(namespace)
+
+    def allow(self, trader_id: TraderId) -> None:
+        """Let the user of the URL write that trader's keys, where not everybody may write everything."""
+
+    def client_of(self, namespace: str = "") -> Redis:
+        """A client that may do anything, at the server that has the keys of that namespace now. To be closed."""
+        return self.primary(namespace).client()
+
+    def clients(self) -> list[Redis]:
+        """Such clients, one at every server that takes writes. To be closed."""
+        return [self.client_of()]
+
+    def wipe(self) -> None:
+        """Make it as new: no keys, no scripts."""
+        for client in self.clients():
+            with client:
+                client.flushall()
+                client.script_flush()
+
+    def cut(self, namespace: str = "") -> int:
+        """End every connection to the primary of that namespace, as a network does; how many there were."""
+        with self.client_of(namespace) as client:
+            return int(client.client_kill_filter(_type="normal", skipme=True))
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of a database that lead there."""
+        return {"url": self.url}
+
+    def open(self, trader_id: TraderId = TRADER, **settings: Any) -> RedisCacheDatabase:
+        """Open a trader's database there."""
+        return open_database(trader_id=trader_id, **{**self.settings(), **settings})
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
