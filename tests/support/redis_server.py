@@ -35,11 +35,13 @@ class RedisServer:
     tcp : bool
         Whether to listen on a free port of 127.0.0.1 as well.
     config : Mapping[str, str], optional
-        Directives of redis.conf, before those of `_arguments`.
+        Directives of redis.conf, before those of `_directives`.
     port : int
         The port to listen on, in the place of a free one.
     password : str, optional
         What the server asks everybody for, its replicas too.
+    remembers : bool
+        Whether it has a file of its own, into which CONFIG REWRITE puts what it became, such as a replica.
 
     """
 
@@ -51,6 +53,7 @@ class RedisServer:
         config: Mapping[str, str] | None = None,
         port: int = 0,
         password: str | None = None,
+        remembers: bool = False,
     ) -> None:
         self.binary = binary or find_server_binary()
         # Not pytest's tmp_path: a socket path has 107 bytes.
@@ -60,6 +63,7 @@ class RedisServer:
         self.port = port or (free_port() if tcp else 0)
         self.tcp_url = f"redis://127.0.0.1:{self.port}" if self.port else None
         self.password = password
+        self._file = self.directory / "redis.conf" if remembers else None
         self.config = dict(config or {})
         if password is not None:
             self.config |= {"requirepass": password, "masterauth": password}
@@ -199,10 +203,14 @@ class RedisServer:
             process.wait(10)
 
     def _command(self) -> list[str | Path]:
-        return [self.binary, *self._arguments()]
+        if self._file is None:
+            return [self.binary, *(part for name, value in self._directives().items() for part in (f"--{name}", value))]
+        if not self._file.exists():
+            self._file.write_text("".join(f'{name} "{value}"\n' for name, value in self._directives().items()))
+        return [self.binary, self._file]
 
-    def _arguments(self) -> list[str]:
-        config = {
+    def _directives(self) -> dict[str, str]:
+        return {
             "port": str(self.port),
             "bind": "127.0.0.1",
             "unixsocket": str(self.socket_path),
@@ -213,7 +221,6 @@ class RedisServer:
             "repl-diskless-sync-delay": "0",  # Replicas of a test come one by one.
             **self.config,
         }
-        return [argument for name, value in config.items() for argument in (f"--{name}", value)]
 
     def _answers(self) -> bool:
         try:

@@ -123,7 +123,9 @@ class Sentinels(Topology):
     ) -> None:
         self.replicas_each = replicas
         self.servers = [
-            RedisServer(binary=binary, tcp=True, password=_PASSWORD, config={**CONDITIONS, **(config or {})})
+            RedisServer(
+                binary=binary, tcp=True, password=_PASSWORD, remembers=True, config={**CONDITIONS, **(config or {})}
+            )
             for _ in range(1 + replicas)
         ]
         self.sentinels = [Sentinel(binary=binary) for _ in range(sentinels)]

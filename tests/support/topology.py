@@ -81,8 +81,18 @@ class Topology(ABC):
         until(there, f"{self.name}: no new primary")
         return self.primary(namespace)
 
-    def allow(self, trader_id: TraderId) -> None:
-        """Let the user of the URL write that trader's keys, where not everybody may write everything."""
+    def rolling_restart(self) -> None:
+        """Let every server shut down in order and start again, one after the other, and never the primary."""
+        self._restart_one_by_one("")
+
+    def _restart_one_by_one(self, namespace: str) -> None:
+        before = self.primary(namespace)
+        for server in self.replicas(namespace):
+            server.restart(kill=False)
+            self.wait_for_primary(namespace)
+        self.fail_over(namespace)
+        before.restart(kill=False)
+        self.wait_for_primary(namespace)
 
     def client_of(self, namespace: str = "") -> Redis:
         """A client that may do anything, at the server that has the keys of that namespace now. To be closed."""
