@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +46,11 @@ class CacheDatabaseConfig:
     Parameters
     ----------
     url : str, optional
-        ``redis://``, ``rediss://`` or ``unix://``. None: the embedded server of `directory`.
+        ``redis://``, ``rediss://`` (TLS), ``unix://``, ``redis+sentinel://`` or ``redis+cluster://``: see
+        docs/operations.md. None: the embedded server of `directory`.
+    credentials : callable, optional
+        Gives user name and password as a tuple, instead of the URL. It is called for every connection, on whatever
+        thread makes it; so also again when the server says that a password is wrong. The name may be empty.
     directory : str or Path, optional
         Where the embedded server keeps its data. None: see `default_directory`.
     timeout_s : float, default 5.0
@@ -126,6 +131,7 @@ class CacheDatabaseConfig:
 
     url: str | None = None
     directory: str | Path | None = None
+    credentials: Callable[[], tuple[str, str]] | None = field(default=None, repr=False)
     timeout_s: float = 5.0
     load_timeout_s: float = 30.0
     close_timeout_s: float = 10.0
@@ -161,6 +167,8 @@ class CacheDatabaseConfig:
     def __post_init__(self) -> None:
         if self.url is not None and self.directory is not None:
             raise ConfigError("give either url or directory, not both: directory is for the embedded server")
+        if self.credentials is not None and not callable(self.credentials):
+            raise ConfigError("credentials: expected something that returns user name and password when it is called")
         if self.on_full not in ("block", "raise", "spill"):
             raise ConfigError(f"on_full: expected 'block', 'raise' or 'spill', got {self.on_full!r}")
         if self.on_full == "spill" and self.journal is None:
@@ -212,7 +220,8 @@ class CacheDatabaseConfig:
 
     @classmethod
     def from_environment(cls) -> CacheDatabaseConfig:
-        """Return the settings of the environment: ``EVENTSTORE_JOURNAL`` is `journal`, and so on for every setting.
+        """Return the settings of the environment: ``EVENTSTORE_JOURNAL`` is `journal`, and so on for every setting
+        but `credentials`.
 
         A flag is ``true`` or ``false``; what is not set has its default.
 
@@ -222,11 +231,13 @@ class CacheDatabaseConfig:
             If a setting can not be read, or is out of its bounds.
         """
         given: dict[str, Any] = {}
-        for field in fields(cls):
-            variable = f"EVENTSTORE_{field.name.upper()}"
+        for setting in fields(cls):
+            if setting.name == "credentials":
+                continue  # a program gives them; a URL may name a file
+            variable = f"EVENTSTORE_{setting.name.upper()}"
             text = os.environ.get(variable)
             if text is not None:
-                given[field.name] = _read(variable, text, str(field.type))
+                given[setting.name] = _read(variable, text, str(setting.type))
         return cls(**given)
 
 

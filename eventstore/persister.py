@@ -12,7 +12,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -45,10 +45,20 @@ from eventstore.recovery import instance_of
 from eventstore.retained import JournalWindow, MemoryWindow
 from eventstore.stats import Stats
 from eventstore.storage.appender import Appender, Batch, Entry, Make, called
-from eventstore.storage.connect import Client, bulk_bytes_max, connect, default_client_name, redact, server_facts
+from eventstore.storage.connect import (
+    Client,
+    bulk_bytes_max,
+    connect,
+    default_client_name,
+    follows,
+    server_facts,
+    whereabouts,
+)
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import EmbeddedServer
+from eventstore.storage.location import Location, redact
 from eventstore.storage.reader import Reader
+from eventstore.storage.replica import Replica
 from eventstore.storage.restarts import RestartWatch
 from eventstore.termination import close_on_sigterm
 from workers.backlog import Backlog, Full, OnFull, Shut
@@ -62,6 +72,9 @@ from workers.writer import Stopped, Writer
 R = TypeVar("R")
 
 READ_RETRIES = 3
+MOVE_S = 0.05
+"""How long a load waits before it looks again who the primary is."""
+
 DOUBT_S = 0.005
 """How long a load lets the writer look where the log ends before it looks again itself."""
 
@@ -122,10 +135,16 @@ class Persister:
                 )
         self.url = redact(url)
         self._whole_url = url
-        self._read_client = connect(url, config.timeout_s, default_client_name(trader_id, "reader"), READ_RETRIES)
-        self._write_client = connect(url, config.timeout_s, default_client_name(trader_id, "writer"))
-        self._probe_client = connect(url, patience_s(config.timeout_s), default_client_name(trader_id, "probe"))
-        self.reader = Reader(self._read_client, self.keys)
+        self._read_client = self._connect("reader", READ_RETRIES)
+        self._write_client = self._connect("writer")
+        self._probe_client = self._connect("probe", timeout_s=patience_s(config.timeout_s))
+        self._primary = Reader(self._read_client, self.keys)
+        self._replica: Replica | None = None
+        if Location.parse(url).from_replica:
+            self._replica = Replica(self._connect("replica", READ_RETRIES, to_primary=False), self.keys)
+        self._moves = self._replica is not None or follows(self._read_client)
+        self.reader = self._primary if self._replica is None else self._replica.reader
+        """What loads read."""
         self.put: Callable[[str, Any, int, Make, Any, Any, Any, Any], None]
         """What the verbs that a node calls all the time put their calls into: the eight parts of an `Accepted`."""
         self._backlog: Backlog[Any]
@@ -200,7 +219,7 @@ class Persister:
         # The embedded one is looked after where it is launched.
         self._restarts = RestartWatch(self._write_client) if self._server is None else None
         opening = open_log(
-            self._write_client, self.reader, self.keys, self._trader_id, self._journal, self._instance, self.say
+            self._write_client, self._primary, self.keys, self._trader_id, self._journal, self._instance, self.say
         )
         claimed = opening.claimed
         self.epoch = claimed.epoch
@@ -264,17 +283,31 @@ class Persister:
 
     def client(self, role: str) -> Client:
         """Return one more connection to the server. Whoever asks for it closes it."""
-        return connect(self._whole_url, self.config.timeout_s, default_client_name(self._trader_id, role))
+        return self._connect(role)
+
+    def _connect(
+        self, role: str, retries: int = 0, timeout_s: float | None = None, *, to_primary: bool = True
+    ) -> Client:
+        return connect(
+            self._whole_url,
+            self.config.timeout_s if timeout_s is None else timeout_s,
+            default_client_name(self._trader_id, role),
+            retries,
+            self.keys.namespace,
+            self.config.credentials,
+            to_primary=to_primary,
+        )
 
     # -- The first entry and the last --------------------------------------------------------------------------
 
     def _about(self, opening: Opening) -> dict[str, Any]:
         """Return what the first entry says of this process, and of what it found."""
         owner, claimed, rest = opening
+        said = {setting.name: getattr(self.config, setting.name) for setting in fields(self.config)}
         settings = {
             name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self.config).items()
-            if name not in ("url", "directory") and value is not None
+            for name, value in said.items()
+            if name not in ("url", "directory", "credentials") and value is not None
         }
         about = owner | {"url": self.url, "config": settings, "owner_before": claimed.owner_before}
         if rest is not None and rest.first <= rest.last:
@@ -407,16 +440,26 @@ class Persister:
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            position, rebuilt = self._settle(deadline)
-            before = (self._set_back, None, rebuilt)
             try:
-                found, whole = self._read_held(read, deadline) if at_one_moment else (read(), True)
-            except DamagedRecord:
-                if before == (self._set_back, *self._missing(position)):
+                position, rebuilt = self._settle(deadline)
+                before = (self._set_back, None, rebuilt)
+                try:
+                    found, whole = (
+                        self._read_held(read, deadline)
+                        if at_one_moment
+                        else (self._read_there(read, position, deadline), True)
+                    )
+                except DamagedRecord:
+                    if before == (self._set_back, *self._missing(position)):
+                        raise
+                else:
+                    if whole and before == (self._set_back, *self._missing(position)):
+                        return found
+            except Retryable:
+                # While another server takes over nobody can be read; one server alone says so at once.
+                if not self._moves or time.monotonic() >= deadline:
                     raise
-            else:
-                if whole and before == (self._set_back, *self._missing(position)):
-                    return found
+                time.sleep(MOVE_S)
             if time.monotonic() >= deadline:
                 raise self._too_late(timeout_s, "applied")
 
@@ -430,7 +473,32 @@ class Persister:
             if end is not None:
                 raise self._in_vain(end) from end
             # A signal handler that waits for the writer breaks the hold of its own thread.
-            return read(), not hold.broken
+            return self._read_there(read, self._writer.applied.position, deadline), not hold.broken
+
+    def _read_there(self, read: Callable[[], R], position: int, deadline: float) -> R:
+        """Return what `read` reads, at a server that has everything up to `position`, all the time."""
+        if self._replica is None:
+            return read()
+        before = self._caught_up(self._replica, position, deadline)
+        try:
+            found = read()
+        except DamagedRecord:
+            if before == self._caught_up(self._replica, position, deadline):
+                raise
+        else:
+            if before == self._caught_up(self._replica, position, deadline):
+                return found
+        raise Retryable(f"read {self.keys.log} from {self._replica.name}: it was written anew meanwhile")
+
+    def _caught_up(self, replica: Replica, position: int, deadline: float) -> bytes:
+        """Wait until `replica` has `position`; return which rebuild wrote its views last."""
+        rebuilt = replica.catch_up(self.epoch, position, deadline)
+        if rebuilt is None:
+            raise SyncTimeout(
+                f"load: the replica {replica.name} is {replica.behind} commands behind position {position}; wait, or "
+                "read from the primary, without read_from=replica in the URL"
+            )
+        return rebuilt
 
     def _settle(self, deadline: float) -> tuple[int, bytes]:
         """As `sync`, and see that the server has it; return the position, and which rebuild wrote the views last."""
@@ -450,7 +518,7 @@ class Persister:
 
         If somebody took over, what is there is whole: that this writer is out, its next batch will say.
         """
-        fence = self.reader.fence()
+        fence = self._primary.fence()
         if fence is None:
             return "is gone", b""
         mine = fence.epoch == self.epoch and instance_of(fence.owner) == self._instance
@@ -624,6 +692,8 @@ class Persister:
         self._read_client.close()
         self._write_client.close()
         self._probe_client.close()
+        if self._replica is not None:
+            self._replica.close()
         if self._journal is not None:
             if hasattr(self, "_journaled"):
                 self._journaled.release()
@@ -661,6 +731,8 @@ class Persister:
             set_back=self._set_back,
             quarantined=self._quarantines,
             journal_bytes=0 if journal is None else journal.bytes,
+            server=whereabouts(self._write_client) or self.url,
+            replica_behind=None if self._replica is None else self._replica.behind,
             health=self.board.now.state,
             reason=self.board.now.reason,
         )

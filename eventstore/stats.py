@@ -13,7 +13,9 @@ class Stats:
     without one they are None. `waiting` commands are in the backlog, `in_doubt` ones were taken from it and are not
     confirmed yet; `spilled` ones were in the journal alone; `quarantined` ones could not be written, and are in the log
     by name only. `retained_from` is the oldest position that could be written again. `set_back` says how often the
-    server was found to have lost what it had confirmed. `health` is healthy, degraded or failed.
+    server was found to have lost what it had confirmed. `server` is the one that was last connected to for writing, and
+    `replica_behind` how many commands the replica that loads read from lacked when the last load began: None if they
+    read from the primary, or there was none yet. `health` is healthy, degraded or failed.
     """
 
     epoch: int
@@ -32,5 +34,7 @@ class Stats:
     set_back: int
     quarantined: int
     journal_bytes: int
+    server: str
+    replica_behind: int | None
     health: str
     reason: str | None

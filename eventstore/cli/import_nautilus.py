@@ -11,7 +11,7 @@ from eventstore.cli.audited import JsonOption, Watched
 from eventstore.cli.output import CommandFailed, console, counted, iso, naming, print_json
 from eventstore.importing.findings import LOST
 from eventstore.importing.importer import Outcome, import_keyspace
-from eventstore.storage.connect import redact
+from eventstore.storage.location import redact
 from eventstore.storage.nautilus import Keyspace, NautilusServer, nautilus_server
 
 FORMAT = 1

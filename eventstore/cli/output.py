@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from eventstore.errors import EventStoreError, StorageError
-from eventstore.storage.connect import redact
+from eventstore.storage.location import redact
 
 _PIPED_WIDTH = 160  # columns where nobody looks at a terminal: lines that programs search stay whole
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

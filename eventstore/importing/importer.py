@@ -26,8 +26,8 @@ from eventstore.model.events import OrderFilled, OrderUpdated
 from eventstore.model.identifiers import ClientId, ClientOrderId, PositionId, TraderId
 from eventstore.model.order import Order
 from eventstore.persister import Persister, default_logger
-from eventstore.storage.connect import redact
 from eventstore.storage.data_directory import is_data_directory
+from eventstore.storage.location import redact
 from eventstore.storage.nautilus import Keyspace, NautilusServer
 from eventstore.storage.observer import observe
 

@@ -66,6 +66,10 @@ if last_id ~= fence[4] then
   return {'diverged', 'the last entry of ' .. log .. ' is ' .. last_id .. ' but the fence says ' .. fence[4]}
 end
 
+-- In a cluster whose slot of this trader is being moved, a key that is not here may be at the other node already, and a
+-- write of it would fail in the middle. Asking for one that never is there fails now.
+redis.call('TYPE', log .. ':absent')
+
 local entries = cmsgpack.unpack(ARGV[6])
 local operations = cmsgpack.unpack(ARGV[7])
 local hash, set = {'hash'}, {'set'}

@@ -3,64 +3,159 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from eventstore.errors import ConfigError
+from eventstore.storage.credentials import AskedAnew, Credentials, from_file
 from eventstore.storage.faults import translated
+from eventstore.storage.location import Location
+from eventstore.storage.routed import Route, RoutedConnection, RoutedSSLConnection
+from eventstore.storage.topology import topology_of
 
 _BULK_BYTES_MAX = 512 << 20
 
+_ONCE = Retry(NoBackoff(), 0)
+
 Client = redis.Redis
 
-SCHEMES = ("redis://", "rediss://", "unix://")
+
+class Node(NamedTuple):
+    """A server that holds keys, and a client for it alone."""
+
+    name: str
+    client: Client
 
 
-def connect(url: str, timeout_s: float, client_name: str, retries: int = 0) -> redis.Redis:
+def connect(
+    url: str,
+    timeout_s: float,
+    client_name: str,
+    retries: int = 0,
+    namespace: str = "",
+    credentials: Credentials | None = None,
+    *,
+    to_primary: bool = False,
+) -> Client:
     """Return a client for `url`; nothing is sent yet.
+
+    With sentinels or a cluster, each connection that it makes goes to whoever is the primary then; a server that says
+    that it is none, or that the keys are elsewhere, is not asked again.
 
     Parameters
     ----------
     url : str
-        ``redis://``, ``rediss://`` (TLS; files as query, such as ``?ssl_ca_certs=/path``) or ``unix://``.
+        See `Location`.
     timeout_s : float
         For connecting, and for each answer.
     client_name : str
         What ``CLIENT LIST`` shows.
     retries : int, default 0
         How often the driver itself sends a command again: never for what writes.
+    namespace : str, optional
+        What the keys begin with that are asked for: with its hash tag, which says where in a cluster they are.
+    credentials : callable, optional
+        Gives user name and password, for every connection anew.
+    to_primary : bool, default False
+        Whether to go to the primary even if the URL says to read from a replica.
+
+    Raises
+    ------
+    ConfigError
+        If the URL is none that can be used.
     """
-    if not url.startswith(SCHEMES):
-        raise ConfigError(f"url {redact(url)!r}: expected one of {', '.join(SCHEMES)}")
-    retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries) if retries else Retry(NoBackoff(), 0)
+    location = Location.parse(url)
+    options = _options(location, timeout_s, client_name, retries, credentials)
+    to_replica = location.from_replica and not to_primary
+    pool: redis.ConnectionPool
+    if location.kind == "server" and not to_replica:
+        pool = _pool(location, options)
+    else:
+        topology = topology_of(location, namespace, options | {"retry": _ONCE})
+        route = Route(topology, to_replica, location.kind == "cluster")
+        encrypted = options.pop("connection_class", None) is redis.SSLConnection
+        options.pop("path", None)
+        kind = RoutedSSLConnection if encrypted else RoutedConnection
+        pool = _pool(location, options | {"connection_class": kind, "route": route})
+        route.serve(pool)
+    return redis.Redis.from_pool(pool)
+
+
+@contextmanager
+def each_primary(url: str, timeout_s: float, client_name: str, retries: int = 0) -> Iterator[list[Node]]:
+    """Connect to every server that holds keys: all primaries of a cluster, or the one that there is.
+
+    Raises
+    ------
+    ConfigError
+        If the URL is none that can be used.
+    StorageError
+        If nobody says where they are.
+    """
+    location = Location.parse(url)
+    options = _options(location, timeout_s, client_name, retries, None)
+    with translated("look for the primaries"):
+        addresses = topology_of(location, "", options | {"retry": _ONCE}).primaries()
+    places = [{"host": host, "port": port} for host, port in addresses] or [{}]
+    nodes = [Node(_name(location, place), redis.Redis.from_pool(_pool(location, options | place))) for place in places]
     try:
-        return redis.Redis.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=retry,
-            retry_on_error=[],
-            protocol=2,
-            client_name=_printable(client_name),
-            decode_responses=False,
-        )
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"url {redact(url)!r}: {error}") from error
+        yield nodes
+    finally:
+        for node in nodes:
+            node.client.close()
 
 
-def redact(url: str) -> str:
-    """Return `url` without its password and query."""
-    scheme, separator, rest = url.partition("://")
-    rest = rest.partition("?")[0]
-    user, at, host = rest.rpartition("@")
-    if at:
-        rest = f"{user.partition(':')[0]}:***@{host}" if ":" in user else f"{user}@{host}"
-    return f"{scheme}{separator}{rest}"
+def follows(client: Client) -> bool:
+    """Whether the connections of `client` go to whoever is the primary, or a replica, when they are made."""
+    return "route" in client.connection_pool.connection_kwargs
+
+
+def whereabouts(client: Client) -> str:
+    """Return the server that `client` last connected to, for people; empty if that is always the one of the URL."""
+    route: Route | None = client.connection_pool.connection_kwargs.get("route")
+    return "" if route is None or route.at is None else f"{route.at[0]}:{route.at[1]}"
+
+
+def _options(
+    location: Location, timeout_s: float, client_name: str, retries: int, credentials: Credentials | None
+) -> dict[str, Any]:
+    retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries) if retries else _ONCE
+    options = {
+        **location.options,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": retry,
+        "retry_on_error": [],
+        "protocol": 2,
+        "client_name": _printable(client_name),
+        "decode_responses": False,
+    }
+    if credentials is None and location.credentials_file is not None:
+        credentials = from_file(location.credentials_file)
+    if credentials is not None:
+        for name in ("username", "password"):
+            options.pop(name, None)
+        options["credential_provider"] = AskedAnew(credentials)
+    return options
+
+
+def _pool(location: Location, options: dict[str, Any]) -> redis.ConnectionPool:
+    try:
+        pool = redis.ConnectionPool(**options)
+        pool.connection_class(**pool.connection_kwargs)  # what it does not take shows now
+    except (ValueError, TypeError, redis.RedisError) as error:
+        raise ConfigError(f"url {location.shown!r}: {error}") from error
+    return pool
+
+
+def _name(location: Location, place: Mapping[str, Any]) -> str:
+    return f"{place['host']}:{place['port']}" if place else location.shown
 
 
 def _printable(name: str) -> str:

@@ -25,6 +25,8 @@ _RETRYABLE: dict[str, str] = {
     "MASTERDOWN": "the primary is down",
     "CLUSTERDOWN": "the cluster is down",
     "TRYAGAIN": "a slot is being moved",
+    "ASK": "a slot is being moved",
+    "MOVED": "the slot is at another node",
     "BUSY": "the server runs a long script",
     "READONLY": "this server is a replica",
     "NOREPLICAS": "too few replicas are in sync",
@@ -43,6 +45,8 @@ _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (redis.exceptions.MasterDownError, "MASTERDOWN"),
     (redis.exceptions.ClusterDownError, "CLUSTERDOWN"),
     (redis.exceptions.TryAgainError, "TRYAGAIN"),
+    (redis.exceptions.MovedError, "MOVED"),
+    (redis.exceptions.AskError, "ASK"),  # of which the other is a kind
     (redis.exceptions.AuthenticationError, "WRONGPASS"),
 )
 # Redis 6.2 says "Error running script (call to f_<sha>): @user_script:1: @user_script: 1: -OOM command not allowed".
@@ -53,6 +57,8 @@ _BY_TEXT: tuple[tuple[str, str], ...] = (
     ("The user executing the script can't", "NOPERM"),  # Redis 6.2 and 7.0
     ("ACL failure in script", "NOPERM"),  # newer ones, and Valkey
     ("Script killed by user", "KILLED"),
+    ("attempted to access a non local key", "TRYAGAIN"),  # inside a script, where a slot is being moved
+    ("while the cluster is down", "CLUSTERDOWN"),  # inside a script
     ("Authentication required", "NOAUTH"),
     ("must be called with the client already authenticated", "NOAUTH"),
     ("WAITAOF cannot be used when numlocal is set but appendonly is disabled", "NOAOF"),
@@ -67,7 +73,7 @@ def classify(error: Exception, operation: str) -> StorageError:
     if isinstance(error, StorageError):
         return error
     text = str(error) or type(error).__name__
-    word = _word(error, text)
+    word = word_of(error)
     if word in _HELD:
         return Held(f"{operation}: {_HELD[word]} ({text})")
     if word in _RETRYABLE:
@@ -77,8 +83,9 @@ def classify(error: Exception, operation: str) -> StorageError:
     return Fatal(f"{operation}: the server refused it ({text})")
 
 
-def _word(error: Exception, text: str) -> str:
-    """What kind of error it is: the word that the reply began with, wherever server and driver left it."""
+def word_of(error: Exception) -> str:
+    """Return the word that the reply began with, such as ``READONLY``, wherever server and driver left it."""
+    text = str(error)
     if (inside := _IN_SCRIPT.search(text)) is not None:
         return inside[1]
     for part, word in _BY_TEXT:

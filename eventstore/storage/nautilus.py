@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple, cast
 
 import redis
 
-from eventstore.storage.connect import connect, default_client_name, redact
+from eventstore.storage.connect import connect, default_client_name
 from eventstore.storage.faults import translated
+from eventstore.storage.location import redact
 
 _REPLY_TIMEOUT_S: Final = 30.0
 _RETRIES: Final = 3

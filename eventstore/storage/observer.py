@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-import redis
 
 from eventstore.errors import StorageError
 from eventstore.keys import Keys
 from eventstore.model.errors import ModelError
 from eventstore.model.identifiers import TraderId
-from eventstore.storage.connect import connect, default_client_name, redact
+from eventstore.storage.connect import Client, Node, connect, default_client_name, each_primary, whereabouts
 from eventstore.storage.data_directory import is_data_directory
 from eventstore.storage.embedded import EmbeddedServer
 from eventstore.storage.faults import translated
+from eventstore.storage.location import Location
 from eventstore.storage.reader import Reader
 from eventstore.storage.trimmer import Trimmer
 
@@ -27,7 +26,7 @@ _FENCE_HEAD, _FENCE_TAIL = b"{trader-", b"}:writer"
 
 
 class Observer:
-    """Reads of a server that holds the logs of any traders. Never claims a log. Made by `observe`.
+    """Reads of a server, or of a cluster, that holds the logs of any traders. Never claims a log. Made by `observe`.
 
     Attributes
     ----------
@@ -35,18 +34,28 @@ class Observer:
         Where the server is, without password and query.
     launched : bool
         Whether the server was started for this; then no other process of this library uses it.
+    nodes : list of Node
+        Every server that holds keys: all primaries of a cluster, or the one that there is.
     """
 
-    def __init__(self, client: redis.Redis, url: str, launched: bool) -> None:
-        self.url = redact(url)
+    def __init__(self, url: str, nodes: list[Node], launched: bool) -> None:
+        self._location = Location.parse(url)
+        self.url = self._location.shown
         self.launched = launched
-        self._client = client
+        self.nodes = nodes
+        self._url = url
+        self._open = ExitStack()
+        self._clients: dict[tuple[str, bool], Client] = {}
 
     def traders(self) -> list[TraderId]:
-        """Return the traders that have a log here, sorted. Goes through all keys of the server, without blocking it."""
+        """Return the traders that have a log here, sorted. Goes through all keys of each server, not blocking it."""
+        return sorted({trader_id for node in self.nodes for trader_id in self.traders_of(node)})
+
+    def traders_of(self, node: Node) -> list[TraderId]:
+        """Return the traders that have a log at one of `nodes`, sorted."""
         found = set()
-        with translated("look for the fences of traders"):
-            for key in self._client.scan_iter(match=b"%b*%b" % (_FENCE_HEAD, _FENCE_TAIL), count=_SCAN_COUNT):
+        with translated(f"look for the fences of traders at {node.name}"):
+            for key in node.client.scan_iter(match=b"%b*%b" % (_FENCE_HEAD, _FENCE_TAIL), count=_SCAN_COUNT):
                 try:
                     found.add(TraderId(key[len(_FENCE_HEAD) : -len(_FENCE_TAIL)].decode()))
                 except (ModelError, UnicodeDecodeError):
@@ -54,12 +63,47 @@ class Observer:
         return sorted(found)
 
     def reader(self, trader_id: TraderId) -> Reader:
-        """Return what reads the keys of one trader."""
-        return Reader(self._client, Keys(trader_id))
+        """Return what reads the keys of one trader: from a replica, if the URL says so."""
+        return Reader(self._client(trader_id), Keys(trader_id))
+
+    def behind(self, trader_id: TraderId) -> tuple[str, int] | None:
+        """Return the replica that `reader` reads from, and how many entries its log is behind the primary's.
+
+        None where it reads from the primary.
+        """
+        if not self._location.from_replica:
+            return None
+        # The replica first: what comes in between makes it look older than it is, not newer.
+        replica = self.reader(trader_id).fence()
+        primary = Reader(self._client(trader_id, to_primary=True), Keys(trader_id)).fence()
+        position = 0 if replica is None else replica.position
+        behind = 0 if primary is None else max(0, primary.position - position)
+        return whereabouts(self._client(trader_id)), behind
+
+    def _client(self, trader_id: TraderId, *, to_primary: bool = False) -> Client:
+        """Return what speaks to the server that has the keys of a trader: everywhere but in a cluster the same."""
+        namespace = Keys(trader_id).namespace if self._location.kind == "cluster" else ""
+        client = self._clients.get((namespace, to_primary))
+        if client is None:
+            client = connect(
+                self._url,
+                _REPLY_TIMEOUT_S,
+                default_client_name("any", "observer"),
+                _READ_RETRIES,
+                namespace,
+                to_primary=to_primary,
+            )
+            self._clients[namespace, to_primary] = client
+            self._open.callback(client.close)
+        return client
+
+    def close(self) -> None:
+        """Close what was connected."""
+        self._open.close()
 
     def trimmer(self, trader_id: TraderId) -> Trimmer:
         """Return what removes from the log of one trader what was archived."""
-        return Trimmer(self._client, Keys(trader_id))
+        return Trimmer(self._client(trader_id, to_primary=True), Keys(trader_id))
 
 
 @contextmanager
@@ -92,8 +136,10 @@ def observe(place: str | Path) -> Iterator[Observer]:
 
 @contextmanager
 def _observer(url: str, launched: bool) -> Iterator[Observer]:
-    client = connect(url, _REPLY_TIMEOUT_S, default_client_name("any", "observer"), _READ_RETRIES)
-    try:
-        yield Observer(client, url, launched)
-    finally:
-        client.close()
+    name = default_client_name("any", "observer")
+    with each_primary(url, _REPLY_TIMEOUT_S, name, _READ_RETRIES) as nodes:
+        observer = Observer(url, nodes, launched)
+        try:
+            yield observer
+        finally:
+            observer.close()

@@ -8,7 +8,9 @@ says what there is to do.
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +29,7 @@ class ServerRun(NamedTuple):
     run_id: str
     name: str
     keeps_halves: bool
+    uptime_s: int
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> ServerRun:
@@ -34,7 +37,8 @@ class ServerRun(NamedTuple):
         valkey = facts.get("valkey_version")
         version = str(valkey or facts.get("redis_version", "?"))
         keeps_halves = bool(int(facts.get("aof_enabled", 0))) and not (valkey and _is_fixed(version))
-        return cls(str(facts.get("run_id", "")), f"{'Valkey' if valkey else 'Redis'} {version}", keeps_halves)
+        name = f"{'Valkey' if valkey else 'Redis'} {version}"
+        return cls(str(facts.get("run_id", "")), name, keeps_halves, int(facts.get("uptime_in_seconds", 0)))
 
 
 def _is_fixed(version: str) -> bool:
@@ -43,9 +47,12 @@ def _is_fixed(version: str) -> bool:
     return patch >= _FIXED[series] if series in _FIXED else series > max(_FIXED)
 
 
-def restart_warning(before: ServerRun, now: ServerRun) -> str | None:
-    """What to tell people of a server that was `before` and is `now`; None if it goes on living, or takes no harm."""
-    if now.run_id == before.run_id or not now.keeps_halves:
+def restart_warning(before: ServerRun, now: ServerRun, since_s: float = math.inf) -> str | None:
+    """What to tell people of a server that was `before` and is `now`; None if it goes on living, or takes no harm.
+
+    A server that ran already when `before` was seen, `since_s` seconds ago, has taken over: it was not restarted.
+    """
+    if now.run_id == before.run_id or not now.keeps_halves or now.uptime_s > since_s:
         return None
     return (
         f"the server, {now.name}, was restarted or replaced, and writes an append-only file: if it was killed, the"
@@ -71,6 +78,7 @@ class RestartWatch:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._run = ServerRun.of(server_facts(client))
+        self._seen_s = time.monotonic()
 
     def look(self) -> str | None:
         """Return `restart_warning` for what happened since the last look; None, too, if the server can not be asked.
@@ -82,4 +90,5 @@ class RestartWatch:
         except StorageError:
             return None
         before, self._run = self._run, now
-        return restart_warning(before, now)
+        seen_s, self._seen_s = self._seen_s, time.monotonic()
+        return restart_warning(before, now, self._seen_s - seen_s)

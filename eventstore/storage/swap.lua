@@ -29,6 +29,9 @@ if fence[1] ~= ARGV[1] or fence[2] ~= ARGV[2] then
   return {'moved', fence[1]}
 end
 
+-- As in append.lua: while the slot is being moved nothing is written.
+redis.call('TYPE', KEYS[1] .. ':absent')
+
 local view, shadow = ARGV[4], ARGV[5]
 local replaced, deleted = unpack(cmsgpack.unpack(ARGV[6]))
 local count = {hash = 'HLEN', set = 'SCARD'}

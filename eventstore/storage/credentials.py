@@ -1,0 +1,44 @@
+"""Who we say that we are, asked anew for every connection: a password that was changed is used from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import redis
+
+Credentials = Callable[[], tuple[str, str]]
+"""Gives user name and password; the name may be empty, for the default user."""
+
+
+class AskedAnew(redis.CredentialProvider):
+    """Asks `credentials` for every connection that is made."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return what the driver authenticates with.
+
+        Raises
+        ------
+        redis.AuthenticationError
+            If they can not be had: somebody has to act, and it is tried again.
+        """
+        try:
+            username, password = self._credentials()
+        except Exception as error:
+            raise redis.AuthenticationError(f"WRONGPASS there are no credentials ({error})") from error
+        return (username, password) if username else (password,)
+
+
+def from_file(path: Path) -> Credentials:
+    """Return what reads `path`: the first line is the user name, or empty, and the second the password."""
+
+    def read() -> tuple[str, str]:
+        lines = path.read_text().splitlines()
+        if len(lines) < 2:
+            raise ValueError(f"{path} has to have two lines, user name and password")
+        return lines[0], lines[1]
+
+    return read

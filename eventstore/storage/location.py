@@ -1,0 +1,147 @@
+"""Where a server is: what a URL says. Pure: nothing is connected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from redis.connection import parse_url
+
+from eventstore.errors import ConfigError
+
+Address = tuple[str, int]
+"""Host and port."""
+
+Kind = Literal["server", "sentinel", "cluster"]
+
+SCHEMES: Final[dict[str, tuple[Kind, str]]] = {
+    "redis": ("server", "redis"),
+    "rediss": ("server", "rediss"),
+    "unix": ("server", "unix"),
+    "redis+sentinel": ("sentinel", "redis"),
+    "rediss+sentinel": ("sentinel", "rediss"),
+    "redis+cluster": ("cluster", "redis"),
+    "rediss+cluster": ("cluster", "rediss"),
+}
+"""What each scheme leads to, and the scheme of one of its servers. Two s mean TLS."""
+
+_PORTS: Final[dict[Kind, int]] = {"server": 6379, "sentinel": 26379, "cluster": 6379}
+_OURS: Final = ("read_from", "credentials_file", "sentinel_username", "sentinel_password")
+_HIDDEN: Final = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where the servers of a log are, and how to speak to them. Made by `parse`.
+
+    Attributes
+    ----------
+    kind : "server", "sentinel" or "cluster"
+        Whether the addresses are those of the server itself, of sentinels that know it, or of nodes of a cluster.
+    shown : str
+        The URL without password and query.
+    addresses : tuple of (str, int)
+        Hosts and ports. Empty for a unix socket.
+    service : str
+        What the sentinels call the primary; empty without them.
+    from_replica : bool
+        Whether reads go to a replica.
+    credentials_file : Path or None
+        A file whose first line is the user name, and whose second is the password.
+    options : dict
+        What the driver's connection takes: user, password, database, TLS and so on.
+    sentinel_options : dict
+        The same for a connection to a sentinel.
+    """
+
+    kind: Kind
+    shown: str
+    addresses: tuple[Address, ...]
+    service: str
+    from_replica: bool
+    credentials_file: Path | None
+    options: dict[str, Any] = field(repr=False)
+    sentinel_options: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Location:
+        """Read a URL; see docs/operations.md for all that one may say.
+
+        Raises
+        ------
+        ConfigError
+            If it is none that can be used. The error does not show the password.
+        """
+        try:
+            return _parse(url)
+        except ConfigError:
+            raise
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"url {redact(url)!r}: {error}") from error
+
+
+def redact(url: str) -> str:
+    """Return `url` without its password and query."""
+    scheme, separator, rest = url.partition("://")
+    rest = rest.partition("?")[0]
+    user, at, host = rest.rpartition("@")
+    if at:
+        rest = f"{user.partition(':')[0]}:{_HIDDEN}@{host}" if ":" in user else f"{user}@{host}"
+    return f"{scheme}{separator}{rest}"
+
+
+def _parse(url: str) -> Location:
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise ConfigError(f"url {redact(url)!r}: expected one of {', '.join(f'{name}://' for name in SCHEMES)}")
+    kind, plain = SCHEMES[scheme]
+    rest, _, query = rest.partition("?")
+    said = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    ours = {name: said.pop(name, "") for name in _OURS}
+    if ours["read_from"] not in ("", "primary", "replica"):
+        raise ConfigError(f"url {redact(url)!r}: read_from is primary or replica, not {ours['read_from']!r}")
+    query = f"?{urlencode(said, quote_via=quote)}"
+    addresses: tuple[Address, ...] = ()
+    service = ""
+    if kind == "server":
+        options = parse_url(f"{plain}://{rest}{query}")
+        if plain != "unix":
+            addresses = ((options.setdefault("host", "localhost"), options.setdefault("port", _PORTS[kind])),)
+    else:
+        authority, _, path = rest.partition("/")
+        user, at, hosts = authority.rpartition("@")
+        addresses = tuple(_address(host, _PORTS[kind]) for host in hosts.split(","))
+        service, _, database = path.partition("/")
+        service = unquote(service)
+        options = parse_url(f"{plain}://{user}{at}host/{database}{query}")
+        del options["host"]
+        if kind == "cluster" and (path or options.get("db")):
+            raise ConfigError(f"url {redact(url)!r}: a cluster has no databases; end it behind the hosts")
+        if kind == "sentinel" and not service:
+            raise ConfigError(
+                f"url {redact(url)!r}: say behind the hosts what the sentinels call the primary: /mymaster"
+            )
+    sentinel_options = {
+        name: value for name, value in options.items() if name.startswith("ssl_") or name == "connection_class"
+    } | {name: ours[f"sentinel_{name}"] for name in ("username", "password") if ours[f"sentinel_{name}"]}
+    if kind != "sentinel" and (ours["sentinel_username"] or ours["sentinel_password"]):
+        raise ConfigError(f"url {redact(url)!r}: credentials for sentinels, but it names none")
+    return Location(
+        kind,
+        redact(url),
+        addresses,
+        service,
+        ours["read_from"] == "replica",
+        Path(ours["credentials_file"]) if ours["credentials_file"] else None,
+        options,
+        sentinel_options,
+    )
+
+
+def _address(text: str, port: int) -> Address:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or parts.path or parts.username is not None:
+        raise ValueError(f"{text!r} is not a host, or host:port")
+    return parts.hostname, parts.port or port

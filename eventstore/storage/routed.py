@@ -1,0 +1,120 @@
+"""Connections that go to whoever is the primary, or a replica, at the moment at which they are made."""
+
+from __future__ import annotations
+
+import random
+import threading
+import weakref
+from typing import Any, Final
+
+import redis
+
+from eventstore.storage.faults import word_of
+from eventstore.storage.location import Address
+from eventstore.storage.topology import Topology
+
+_ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "READONLY", "CLUSTERDOWN", "MASTERDOWN"})
+"""How answers begin that say that somebody else should be asked, now or in a moment."""
+
+
+class Route:
+    """Finds the server that connections go to. Shared by those of one pool, on any threads.
+
+    Parameters
+    ----------
+    topology : Topology
+        Who knows.
+    to_replica : bool
+        Whether to go to a replica; to the primary if there is none.
+    in_cluster : bool
+        Whether a replica has to be told that it may be read.
+    """
+
+    def __init__(self, topology: Topology, to_replica: bool, in_cluster: bool) -> None:
+        self._topology = topology
+        self._to_replica = to_replica
+        self._in_cluster = in_cluster
+        self._lock = threading.Lock()
+        self._at: Address | None = None
+        self._pool: weakref.ref[redis.ConnectionPool] | None = None
+
+    @property
+    def at(self) -> Address | None:
+        """Where the last connection went."""
+        return self._at
+
+    def serve(self, pool: redis.ConnectionPool) -> None:
+        """Close the idle connections of `pool` when they lead to a server that is not the one any more."""
+        self._pool = weakref.ref(pool)
+
+    def find(self) -> Address:
+        """Return where to connect to. Raises a `redis.RedisError` if nobody can say."""
+        with self._lock:
+            address = self._choose()
+            moved = self._at is not None and self._at != address
+            self._at = address
+        pool = None if self._pool is None else self._pool()
+        if moved and pool is not None:
+            pool.disconnect(inuse_connections=False)
+        return address
+
+    def _choose(self) -> Address:
+        if not self._to_replica:
+            return self._topology.primary()
+        replicas = self._topology.replicas()
+        if self._at in replicas:
+            return self._at
+        return random.choice(replicas) if replicas else self._topology.primary()
+
+    def greet(self, connection: Any) -> None:
+        """Introduce a connection that was just made, and see that it leads where it should.
+
+        Raises
+        ------
+        redis.ConnectionError
+            If the server is not what it was said to be.
+        """
+        connection.on_connect()
+        if self._to_replica:
+            if self._in_cluster:
+                connection.send_command("READONLY", check_health=False)
+                connection.read_response()
+        elif self._topology.checks_role:
+            connection.send_command("ROLE", check_health=False)
+            role = connection.read_response()[0]
+            if role != b"master":
+                raise redis.ConnectionError(f"READONLY {connection.host}:{connection.port} is not the primary any more")
+
+
+class _Routed:
+    """What makes a connection of the driver one that is routed."""
+
+    host: str
+    port: int
+
+    def __init__(self, *, route: Route, **options: Any) -> None:
+        self._route = route
+        super().__init__(redis_connect_func=route.greet, **options)  # type: ignore[call-arg]
+
+    def _connect(self) -> Any:
+        self.host, self.port = self._route.find()
+        return super()._connect()  # type: ignore[misc]  # That of the driver's connection.
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().read_response(*args, **options)  # type: ignore[misc]
+        except redis.ResponseError as error:
+            word = word_of(error)
+            if word in _ELSEWHERE:
+                self.disconnect()  # type: ignore[attr-defined]
+                # So that the driver, where it may, asks again: by then somewhere else.
+                raise redis.ConnectionError(f"{word} {str(error).removeprefix(word).lstrip()}") from error
+            raise
+
+
+class RoutedConnection(_Routed, redis.Connection):
+    """A connection to wherever its route leads."""
+
+
+class RoutedSSLConnection(_Routed, redis.SSLConnection):
+    """The same, with TLS."""

@@ -1,0 +1,208 @@
+"""Who is the primary now, and who its replicas: asked of the servers, of sentinels, or of the nodes of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+import redis
+from redis.crc import key_slot
+
+from eventstore.storage.location import Address, Location
+
+ASK_S: Final = 1.0
+"""How long one sentinel or node may take to say who is where, in seconds: there are others."""
+
+
+class Topology(Protocol):
+    """Says where a trader's keys are. Every method asks anew, and raises a `redis.RedisError` if nobody can say."""
+
+    checks_role: bool
+    """Whether a server that is said to be a primary has to be asked whether it is. One of a cluster says so itself."""
+
+    def primary(self) -> Address:
+        """Return where the keys are written."""
+
+    def replicas(self) -> list[Address]:
+        """Return the replicas of that, as far as they are well."""
+
+    def primaries(self) -> list[Address]:
+        """Return all servers that hold keys of anybody."""
+
+
+def topology_of(location: Location, namespace: str, options: dict[str, Any]) -> Topology:
+    """Return what finds the servers of `location` that have the keys of `namespace`.
+
+    `options` are those of a connection to such a server.
+    """
+    if location.kind == "sentinel":
+        return SentinelTopology(location, options)
+    if location.kind == "cluster":
+        return ClusterTopology(location, namespace, options)
+    return ServerTopology(location, options)
+
+
+class ServerTopology:
+    """One server, of which its replicas are known to itself only."""
+
+    checks_role = False
+
+    def __init__(self, location: Location, options: dict[str, Any]) -> None:
+        self._addresses = list(location.addresses)
+        self._options = options
+
+    def primary(self) -> Address:
+        return self._addresses[0]
+
+    def primaries(self) -> list[Address]:
+        return self._addresses
+
+    def replicas(self) -> list[Address]:
+        with _asking(self._options) as server:
+            role: Any = server.execute_command("ROLE")
+        if role[0] != b"master":
+            raise redis.ConnectionError("the server of the URL is a replica itself: give the primary's address")
+        return [(host.decode(), int(port)) for host, port, _ in role[2]]
+
+
+class _Seen(NamedTuple):
+    """What a sentinel says of a primary."""
+
+    epoch: int
+    address: Address
+    flags: frozenset[str]
+
+
+class SentinelTopology:
+    """A primary that sentinels watch, and make another one of if it fails.
+
+    More than half of the sentinels of the URL are asked, and whoever has seen the latest failover is believed.
+    """
+
+    checks_role = True
+
+    def __init__(self, location: Location, options: dict[str, Any]) -> None:
+        self._service = location.service
+        self._sentinels = list(location.addresses)
+        self._options = location.sentinel_options | {
+            name: min(options[name], ASK_S) for name in ("socket_timeout", "socket_connect_timeout")
+        }
+        self._options |= {name: options[name] for name in ("retry", "client_name", "protocol")}
+
+    def primary(self) -> Address:
+        latest = max(self._ask(len(self._sentinels) // 2 + 1), key=lambda seen: seen.epoch)
+        if "o_down" in latest.flags or "master" not in latest.flags:
+            host, port = latest.address
+            raise redis.ConnectionError(f"the sentinels say that {self._service} at {host}:{port} is down")
+        return latest.address
+
+    def primaries(self) -> list[Address]:
+        return [self.primary()]
+
+    def replicas(self) -> list[Address]:
+        for address in self._sentinels:
+            try:
+                with _asking(self._options, address) as sentinel:
+                    found: Any = sentinel.execute_command("SENTINEL REPLICAS", self._service)
+            except redis.RedisError:
+                continue
+            replicas = [_fields(one) for one in found]
+            return [
+                (each["ip"], int(each["port"]))
+                for each in replicas
+                if not {"s_down", "o_down", "disconnected"} & {*each["flags"].split(",")}
+                and each.get("master-link-status") == "ok"
+            ]
+        raise redis.ConnectionError("no sentinel says where the replicas are")
+
+    def _ask(self, enough: int) -> list[_Seen]:
+        """Return what so many sentinels say, or those that can be asked. Who does not answer is asked last from now."""
+        seen, silent = [], []
+        for address in [*self._sentinels]:
+            try:
+                with _asking(self._options, address) as sentinel:
+                    said = _fields(sentinel.execute_command("SENTINEL MASTER", self._service))
+            except redis.RedisError as error:
+                silent.append(f"{address[0]}:{address[1]}: {error}")
+                self._sentinels.remove(address)
+                self._sentinels.append(address)
+                continue
+            flags = frozenset(said["flags"].split(","))
+            seen.append(_Seen(int(said["config-epoch"]), (said["ip"], int(said["port"])), flags))
+            if len(seen) == enough:
+                break
+        if not seen:
+            raise redis.ConnectionError(f"no sentinel knows where {self._service} is ({'; '.join(silent)})")
+        return seen
+
+
+class ClusterTopology:
+    """The nodes of a cluster, one of which has the slot of `namespace`.
+
+    Whoever was the primary is asked last: one that was cut off, and is back, may not know yet that it is none any more.
+    """
+
+    checks_role = False
+
+    def __init__(self, location: Location, namespace: str, options: dict[str, Any]) -> None:
+        self._seeds = list(location.addresses)
+        self._known: list[Address] = []
+        self._last: Address | None = None
+        self._slot = key_slot(namespace.encode())
+        times = {name: min(options[name], ASK_S) for name in ("socket_timeout", "socket_connect_timeout")}
+        self._options = options | times
+
+    def primary(self) -> Address:
+        self._last = self._of_slot()[0]
+        return self._last
+
+    def replicas(self) -> list[Address]:
+        return self._of_slot()[1:]
+
+    def primaries(self) -> list[Address]:
+        return list(dict.fromkeys(nodes[0] for _, _, nodes in self._ranges()))
+
+    def _of_slot(self) -> list[Address]:
+        for first, last, nodes in self._ranges():
+            if first <= self._slot <= last:
+                return nodes
+        raise redis.ConnectionError(f"CLUSTERDOWN no node of the cluster has slot {self._slot}")
+
+    def _ranges(self) -> list[tuple[int, int, list[Address]]]:
+        """Return first and last slot of each range, and who has it: its primary, then its replicas."""
+        silent = []
+        nodes = dict.fromkeys([*self._known, *self._seeds])
+        for address in sorted(nodes, key=lambda node: node == self._last):
+            try:
+                with _asking(self._options, address) as node:
+                    found: Any = node.execute_command("CLUSTER SLOTS")
+            except redis.RedisError as error:
+                silent.append(f"{address[0]}:{address[1]}: {error}")
+                continue
+            # A node that does not know its own name leaves it out.
+            ranges = [
+                (int(first), int(last), [(_text(host) or address[0], int(port)) for host, port, *_ in members])
+                for first, last, *members in found
+            ]
+            self._known = list(dict.fromkeys(node for _, _, members in ranges for node in members))
+            return ranges
+        raise redis.ConnectionError(f"no node of the cluster can be asked ({'; '.join(silent)})")
+
+
+def _asking(options: dict[str, Any], address: Address | None = None) -> redis.Redis:
+    """Return a client that asks one question."""
+    told = options if address is None else options | {"host": address[0], "port": address[1]}
+    client = redis.Redis.from_pool(redis.ConnectionPool(**told))
+    # As they come: the driver's own forms of them differ from version to version.
+    for command in ("ROLE", "SENTINEL MASTER", "SENTINEL REPLICAS", "CLUSTER SLOTS"):
+        client.response_callbacks.pop(command, None)
+    return client
+
+
+def _fields(reply: Sequence[bytes]) -> dict[str, str]:
+    words = [_text(word) for word in reply]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _text(word: bytes | None) -> str:
+    return (word or b"").decode(errors="replace")
