@@ -10,6 +10,7 @@ import structlog
 import typer
 
 from eventstore.cli import (
+    acl,
     anchor,
     archive,
     compare,
@@ -45,6 +46,7 @@ app.command("import-nautilus", short_help="Bring what NautilusTrader's own cache
     import_nautilus.import_nautilus
 )
 app.command()(status.status)
+app.command(short_help="Print the least ACL rule that a user of the server needs.")(acl.acl)
 app.command()(log.log)
 app.command(short_help="Print the last entries of a log, then each that comes.")(tail.tail)
 app.command(short_help="Tell the life of what has an id.")(explain.explain)

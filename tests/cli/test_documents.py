@@ -16,6 +16,7 @@ import pytest
 from eventstore import CacheDatabaseConfig, RedisCacheDatabase, commands, schema
 from eventstore.keys import Keys
 from eventstore.model import TraderId
+from eventstore.permissions import EVERYBODY, NEEDED, Grant, sentinel_commands
 from tests.support.cli import TRADER, Run, session
 from tests.support.processes import ROOT
 from tests.support.redis_server import RedisServer
@@ -140,3 +141,27 @@ def test_a_user_with_the_documented_permissions_can_write_and_read(
                 assert database.keys() != []
         finally:
             client.acl_deluser("node")
+
+
+def test_the_documented_permissions_are_those_that_are_printed(eventstore: Run) -> None:
+    printed = eventstore("acl", "--trader", "TRADER-001", "--role", "writer", "--role", "reader", "--name", "node")
+    assert block(LAYOUT, "acl").split() == printed.stdout.split()
+    text = LAYOUT.read_text().partition("## What the server has to allow\n")[2].partition("\n## ")[0]
+    words = block(LAYOUT, "tasks").split()
+    documented: dict[str, list[str]] = {}
+    for word in words:
+        if word.endswith(":"):
+            commands_of = documented[word.removesuffix(":")] = []
+        else:
+            commands_of.append(word)
+    assert documented == {task: sorted({*EVERYBODY, *needed}) for task, needed in NEEDED.items()}
+    for command in sentinel_commands(replicas=True, doctor=True):
+        assert f"`{command}`" in text
+    for topology, extra in (
+        ("plain", "role"),
+        ("sentinel", "role"),
+        ("cluster", "cluster|slots"),
+        ("cluster", "readonly"),
+    ):
+        assert extra in Grant(tasks=[], trader_id=TraderId("T-1"), topology=topology, replicas=True).commands()
+        assert f"`{extra}`" in text
