@@ -6,7 +6,7 @@ import itertools
 import random
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, cast
@@ -16,10 +16,13 @@ from redis import Redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
 
+from eventstore.model.identifiers import TraderId
+from tests.support.databases import TRADER
 from tests.support.migration import Migration
 from tests.support.outages import until
 from tests.support.redis_server import RedisServer
 from tests.support.topology import CONDITIONS, Topology
+from tests.support.users import Task, Users
 
 SLOTS = 16_384
 
@@ -31,7 +34,9 @@ _BUS = 10_000
 class ClusterNode(RedisServer):
     """One node."""
 
-    def __init__(self, binary: Path | None, node_timeout_ms: int, config: Mapping[str, str]) -> None:
+    def __init__(
+        self, binary: Path | None, node_timeout_ms: int, config: Mapping[str, str], users: Sequence[str]
+    ) -> None:
         directives = {
             "cluster-enabled": "yes",
             "cluster-config-file": "nodes.conf",
@@ -40,7 +45,11 @@ class ClusterNode(RedisServer):
             "cluster-migration-barrier": "100",  # A replica stays with its primary.
         }
         super().__init__(
-            binary=binary, port=_free_port(), password=_PASSWORD, config={**CONDITIONS, **directives, **config}
+            binary=binary,
+            port=_free_port(),
+            password=_PASSWORD,
+            users=users,
+            config={**CONDITIONS, **directives, **config},
         )
         self.id = ""
 
@@ -93,6 +102,9 @@ class Cluster(Topology):
         How long a node has to be silent until the others take it for down.
     config : Mapping[str, str], optional
         Directives for all.
+    traders : Sequence[TraderId]
+        Traders that have users of their own, who may do what they need and no more. For others, and where there are
+        none, the URL is that of somebody who may do everything.
 
     """
 
@@ -107,10 +119,12 @@ class Cluster(Topology):
         replicas_each: int = 1,
         node_timeout_ms: int = 1_000,
         config: Mapping[str, str] | None = None,
+        traders: Sequence[TraderId] = (),
     ) -> None:
         self.replicas_each = replicas_each
+        self._users = Users(traders, "cluster", replicas_each)
         self.shards = [
-            [ClusterNode(binary, node_timeout_ms, config or {}) for _ in range(1 + replicas_each)]
+            [ClusterNode(binary, node_timeout_ms, config or {}, self._users.lines) for _ in range(1 + replicas_each)]
             for _ in range(primaries)
         ]
         """Nodes that belong together: whoever is the primary of them."""
@@ -118,10 +132,10 @@ class Cluster(Topology):
         self.servers = list(self.nodes)
         self._running = ExitStack()
 
-    @property
-    def url(self) -> str:
+    def place(self, trader_id: TraderId = TRADER, task: Task = "writer") -> str:
+        who = self._users.of(trader_id, task) or f":{quote(_PASSWORD, safe='')}"
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        return f"redis+cluster://:{quote(_PASSWORD, safe='')}@{hosts}"
+        return f"redis+cluster://{who}@{hosts}"
 
     def start(self) -> Self:
         with ExitStack() as running:

@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -42,6 +43,8 @@ class RedisServer:
         What the server asks everybody for, its replicas too.
     remembers : bool
         Whether it has a file of its own, into which CONFIG REWRITE puts what it became, such as a replica.
+    users : Sequence[str]
+        Users besides the one that may do everything, as lines of an aclfile.
 
     """
 
@@ -54,6 +57,7 @@ class RedisServer:
         port: int = 0,
         password: str | None = None,
         remembers: bool = False,
+        users: Sequence[str] = (),
     ) -> None:
         self.binary = binary or find_server_binary()
         # Not pytest's tmp_path: a socket path has 107 bytes.
@@ -67,6 +71,11 @@ class RedisServer:
         self.config = dict(config or {})
         if password is not None:
             self.config |= {"requirepass": password, "masterauth": password}
+        if users:
+            everybody = "nopass" if password is None else f"#{sha256(password.encode()).hexdigest()}"
+            lines = [f"user default on {everybody} ~* &* +@all", *users]
+            (self.directory / "users.acl").write_text("".join(f"{line}\n" for line in lines))
+            self.config |= {"aclfile": str(self.directory / "users.acl")}
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
 

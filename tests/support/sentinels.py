@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
@@ -13,14 +13,19 @@ from urllib.parse import quote
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from eventstore.model.identifiers import TraderId
+from eventstore.permissions import sentinel_commands, sentinel_rules
+from tests.support.databases import TRADER
 from tests.support.outages import until
 from tests.support.redis_server import RedisServer
 from tests.support.topology import CONDITIONS, Topology
+from tests.support.users import Task, Users
 
 NAME = "main"
 """What the sentinels call the primary."""
 
 _WATCHER, _WATCHER_PASSWORD = "watcher", "watch:ed/by"
+_ASKER, _ASKER_PASSWORD = "asker", "wh@:is/it?"
 _PASSWORD = "d@ta:/?#1"
 _QUICK = {
     # Sentinels of 7.0 and newer look every ten seconds and publish every two, unless a test says otherwise.
@@ -33,7 +38,7 @@ _QUICK = {
 
 
 class Sentinel(RedisServer):
-    """One sentinel. It asks for a user and a password of its own, not those of the data."""
+    """One sentinel. It has users of its own, not those of the data: one for sentinels, and one who may only ask."""
 
     def __init__(self, *, binary: Path | None = None) -> None:
         super().__init__(binary=binary, tcp=True)
@@ -55,6 +60,7 @@ class Sentinel(RedisServer):
             f"dir {self.directory}",
             "user default off",
             f'user {_WATCHER} on "#{sha256(_WATCHER_PASSWORD.encode()).hexdigest()}" ~* &* +@all',
+            f"user {_ASKER} {' '.join(sentinel_rules(sentinel_commands(replicas=True), _ASKER_PASSWORD))}",
             f"sentinel myid {self.run_id}",
             f"sentinel sentinel-user {_WATCHER}",
             f'sentinel sentinel-pass "{_WATCHER_PASSWORD}"',
@@ -105,6 +111,9 @@ class Sentinels(Topology):
         How long a failover may take; after twice that the sentinels try again.
     config : Mapping[str, str], optional
         Directives for the servers that hold data.
+    traders : Sequence[TraderId]
+        Traders that have users of their own, who may do what they need and no more. For others, and where there are
+        none, the URL is that of somebody who may do everything.
 
     """
 
@@ -120,11 +129,18 @@ class Sentinels(Topology):
         down_after_ms: int = 1_000,
         failover_timeout_ms: int = 3_000,
         config: Mapping[str, str] | None = None,
+        traders: Sequence[TraderId] = (),
     ) -> None:
         self.replicas_each = replicas
+        self._users = Users(traders, "sentinel", replicas)
         self.servers = [
             RedisServer(
-                binary=binary, tcp=True, password=_PASSWORD, remembers=True, config={**CONDITIONS, **(config or {})}
+                binary=binary,
+                tcp=True,
+                password=_PASSWORD,
+                remembers=True,
+                users=self._users.lines,
+                config={**CONDITIONS, **(config or {})},
             )
             for _ in range(1 + replicas)
         ]
@@ -132,13 +148,13 @@ class Sentinels(Topology):
         self._times = down_after_ms, failover_timeout_ms
         self._running = ExitStack()
 
-    @property
-    def url(self) -> str:
+    def place(self, trader_id: TraderId = TRADER, task: Task = "writer") -> str:
         """Every sentinel, the name of the primary, and both passwords."""
+        who = self._users.of(trader_id, task) or f":{quote(_PASSWORD, safe='')}"
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return (
-            f"redis+sentinel://:{quote(_PASSWORD, safe='')}@{hosts}/{NAME}"
-            f"?sentinel_username={_WATCHER}&sentinel_password={quote(_WATCHER_PASSWORD, safe='')}"
+            f"redis+sentinel://{who}@{hosts}/{NAME}"
+            f"?sentinel_username={_ASKER}&sentinel_password={quote(_ASKER_PASSWORD, safe='')}"
         )
 
     def start(self) -> Self:

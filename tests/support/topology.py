@@ -13,6 +13,7 @@ from eventstore.model.identifiers import TraderId
 from tests.support.databases import TRADER, open_database
 from tests.support.outages import until
 from tests.support.redis_server import RedisServer
+from tests.support.users import Task
 
 CONDITIONS = {"repl-ping-replica-period": "1", "repl-timeout": "10"}
 """Directives for servers that replicate: a replica notices soon that its primary is gone."""
@@ -43,9 +44,13 @@ class Topology(ABC):
     servers: list[RedisServer]
 
     @property
-    @abstractmethod
     def url(self) -> str:
-        """What the library is told; of the embedded server, its directory."""
+        """What the library is told: `place` of a writer."""
+        return self.place()
+
+    @abstractmethod
+    def place(self, trader_id: TraderId = TRADER, task: Task = "writer") -> str:
+        """Who has that task for that trader is told this: a URL, or the embedded server's directory."""
 
     @abstractmethod
     def start(self) -> Self:
@@ -114,13 +119,14 @@ class Topology(ABC):
         with self.client_of(namespace) as client:
             return int(client.client_kill_filter(_type="normal", skipme=True))
 
-    def settings(self) -> dict[str, Any]:
-        """The settings of a database that lead there."""
-        return {"url": self.url}
+    def settings(self, trader_id: TraderId = TRADER) -> dict[str, Any]:
+        """The settings of a trader's database that lead there."""
+        place = self.place(trader_id)
+        return {"url": place} if "://" in place else {"url": None, "directory": place}
 
     def open(self, trader_id: TraderId = TRADER, **settings: Any) -> RedisCacheDatabase:
         """Open a trader's database there."""
-        return open_database(trader_id=trader_id, **{**self.settings(), **settings})
+        return open_database(trader_id=trader_id, **{**self.settings(trader_id), **settings})
 
     def __enter__(self) -> Self:
         return self.start()

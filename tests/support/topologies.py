@@ -1,0 +1,136 @@
+"""Every arrangement of servers that the library works with, by name."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from eventstore.model.identifiers import TraderId
+from eventstore.storage.embedded import EmbeddedServer
+from tests.support.certificates import HOST, Certificates
+from tests.support.clusters import Cluster
+from tests.support.databases import TRADER
+from tests.support.redis_server import RedisServer, free_port
+from tests.support.sentinels import Sentinels
+from tests.support.tls_proxy import TlsProxy
+from tests.support.topology import Topology
+from tests.support.users import Task, Users
+
+_PASSWORD = "p@ss:/?#0"
+_NO_TLS = re.compile("Bad directive|connection type tls")
+
+
+class Embedded(Topology):
+    """The server that the library starts by itself for a directory. It runs on, as the test uses it, too."""
+
+    name = "embedded"
+
+    def __init__(self) -> None:
+        self.servers = []
+        self._directory = Path(tempfile.mkdtemp(prefix="es-"))
+
+    def place(self, trader_id: TraderId = TRADER, task: Task = "writer") -> str:
+        return str(self._directory)
+
+    def start(self) -> Self:
+        self._server = EmbeddedServer.open(self._directory)
+        return self
+
+    def close(self) -> None:
+        self._server.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def settled(self, namespace: str = "") -> bool:
+        return True
+
+    def client_of(self, namespace: str = "") -> Redis:
+        return Redis(unix_socket_path=str(self._server.socket_path), socket_timeout=10.0, retry=Retry(NoBackoff(), 0))
+
+
+class One(Topology):
+    """One server, reached by its socket, or with a password by TCP."""
+
+    can = frozenset({"restart"})
+
+    def __init__(self, *, tcp: bool, binary: Path | None = None) -> None:
+        self.name = "plain" if tcp else "unix"
+        # What it has outlives a restart.
+        kept = {"appendonly": "yes", "appendfsync": "always"}
+        self._server = RedisServer(binary=binary, tcp=tcp, password=_PASSWORD if tcp else None, config=kept)
+        self.servers = [self._server]
+
+    def place(self, trader_id: TraderId = TRADER, task: Task = "writer") -> str:
+        if self._server.password is None:
+            return self._server.url
+        return f"redis://:{quote(self._server.password, safe='')}@127.0.0.1:{self._server.port}"
+
+    def start(self) -> Self:
+        self._server.start()
+        return self
+
+    def close(self) -> None:
+        self._server.close()
+
+
+class Tls(Topology):
+    """A server that demands a client's certificate, and where each trader has users with the least rights.
+
+    A server that has no TLS has a proxy in front that does that for it.
+    """
+
+    name = "tls"
+    can = frozenset({"restart"})
+
+    def __init__(self, *, binary: Path | None = None, traders: Sequence[TraderId] = (TRADER,)) -> None:
+        self._users = Users(traders)
+        self._port = free_port()
+        self._server = RedisServer(binary=binary, password=_PASSWORD, users=self._users.lines)
+        self._certificates = Certificates(self._server.directory)
+        self._server.config |= {**self._certificates.directives, "tls-port": str(self._port)}
+        self._proxy: TlsProxy | None = None
+        self.servers = [self._server]
+
+    def place(self, trader_id: TraderId = TRADER, task: Task = "writer") -> str:
+        who = self._users.of(trader_id, task) or f":{quote(_PASSWORD, safe='')}"
+        return f"rediss://{who}@{HOST}:{self._port}?{self._certificates.query}"
+
+    def start(self) -> Self:
+        try:
+            self._server.start()
+        except AssertionError as error:
+            if not _NO_TLS.search(str(error)):
+                raise
+            for name in ("tls-port", *self._certificates.directives):
+                del self._server.config[name]
+            self._server.start()
+            self._proxy = TlsProxy(self._server.socket_path, self._certificates)
+            self._port = self._proxy.port
+        return self
+
+    def close(self) -> None:
+        if self._proxy is not None:
+            self._proxy.close()
+        self._server.close()
+
+
+OTHER = TraderId("TRADER-0011")
+"""A trader whose name begins like the other one's."""
+
+TOPOLOGIES: dict[str, Callable[[], Topology]] = {
+    "embedded": Embedded,
+    "plain": lambda: One(tcp=True),
+    "unix": lambda: One(tcp=False),
+    "tls": lambda: Tls(traders=(TRADER, OTHER)),
+    "sentinel": lambda: Sentinels(traders=(TRADER, OTHER)),
+    "cluster": lambda: Cluster(traders=(TRADER, OTHER)),
+}
+"""What the library promises the same of: each not started yet."""
