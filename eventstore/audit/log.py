@@ -11,6 +11,7 @@ from eventstore.chain import BEGIN, Head, LogEntry, Run
 from eventstore.errors import AuditError, DamagedRecord, LogGap
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
+from eventstore.storage.observer import Behind
 from eventstore.storage.reader import Reader
 
 _PAGE = 1000
@@ -30,13 +31,21 @@ class Log:
         By every method, if what it reads can not be read.
     """
 
-    def __init__(self, trader_id: TraderId, stream: Reader | None, archive: Archive | None = None) -> None:
+    def __init__(
+        self,
+        trader_id: TraderId,
+        stream: Reader | None,
+        archive: Archive | None = None,
+        behind: Behind | None = None,
+    ) -> None:
         if archive is None and (stream is None or stream.fence() is None):
             raise AuditError(f"{trader_id} has no log there: `eventstore status` shows who has one")
         self.trader_id = trader_id
         self.keys = Keys(trader_id)
         self.stream = stream
         self.archive = archive
+        self.behind = behind
+        """The replica that is read instead of the primary, and how far it was behind; None if it is the primary."""
         self._fits = False
 
     def start(self) -> Head:

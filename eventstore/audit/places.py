@@ -43,7 +43,7 @@ def open_log(place: str | Path, trader_id: TraderId | None = None, archive: str 
     with observe(place) as observer:
         trader_id = trader_id if trader_id is not None else only(observer.traders(), observer.url)
         archived = None if archive is None else Archive.open(archive, trader_id)
-        yield Log(trader_id, observer.reader(trader_id), archived)
+        yield Log(trader_id, observer.reader(trader_id), archived, observer.behind(trader_id))
 
 
 def only(traders: list[TraderId], place: str | Path) -> TraderId:

@@ -101,6 +101,8 @@ def rebuild(
         raise AuditError(
             f"rebuild of {log.trader_id}: an archive has no views; name the server, and the archive with it"
         )
+    if log.behind is not None:
+        raise AuditError(f"rebuild of {log.trader_id}: a replica can not be written; leave out read_from=replica")
     with collector_paused():
         return _Rebuild(log, Shadows(log.stream, log.keys), on_step, on_entry).run(dry_run, attempts_max)
 

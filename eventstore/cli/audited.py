@@ -25,7 +25,7 @@ from rich.progress import (
 
 from eventstore.audit import Filter, Log, Moment, State, open_log, state_at
 from eventstore.audit.archive import is_archive
-from eventstore.cli.output import CommandFailed, console, naming
+from eventstore.cli.output import CommandFailed, console, counted, naming
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.observer import Observer, observe
 
@@ -47,8 +47,14 @@ _ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?:(:\d\d)(?:[.,](\d{1,9}
 
 @contextmanager
 def audited(place: str, trader: str | None, archive: Path | None) -> Iterator[Log]:
-    """Open the log that the options of a verb name. Raises as `open_log`; errors of a server say which it was."""
+    """Open the log that the options of a verb name. Raises as `open_log`; errors of a server say which it was.
+
+    If it is read from a replica, standard error says how far that was behind.
+    """
     with naming(place), open_log(place, None if trader is None else TraderId(trader), archive) as log:
+        if log.behind is not None:
+            entries = counted(log.behind.entries, "entry", "entries")
+            sys.stderr.write(f"note: read from {log.behind.replica}, which was {entries} behind the primary\n")
         yield log
 
 

@@ -127,7 +127,6 @@ def _options(
 ) -> dict[str, Any]:
     retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries) if retries else _ONCE
     options = {
-        **location.options,
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "retry": retry,
@@ -135,6 +134,7 @@ def _options(
         "protocol": 2,
         "client_name": _printable(client_name),
         "decode_responses": False,
+        **location.options,
     }
     if credentials is None and location.credentials_file is not None:
         credentials = from_file(location.credentials_file)

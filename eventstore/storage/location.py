@@ -108,6 +108,7 @@ def _parse(url: str) -> Location:
     if kind == "server":
         options = parse_url(f"{plain}://{rest}{query}")
         if plain != "unix":
+            _check_database(rest.partition("/")[2])
             addresses = ((options.setdefault("host", "localhost"), options.setdefault("port", _PORTS[kind])),)
     else:
         authority, _, path = rest.partition("/")
@@ -115,6 +116,7 @@ def _parse(url: str) -> Location:
         addresses = tuple(_address(host, _PORTS[kind]) for host in hosts.split(","))
         service, _, database = path.partition("/")
         service = unquote(service)
+        _check_database(database)
         options = parse_url(f"{plain}://{user}{at}host/{database}{query}")
         del options["host"]
         if kind == "cluster" and (path or options.get("db")):
@@ -138,6 +140,11 @@ def _parse(url: str) -> Location:
         options,
         sentinel_options,
     )
+
+
+def _check_database(text: str) -> None:
+    if text and not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not the number of a database")
 
 
 def _address(text: str, port: int) -> Address:

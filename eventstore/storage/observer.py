@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from eventstore.errors import StorageError
 from eventstore.keys import Keys
@@ -23,6 +24,13 @@ _REPLY_TIMEOUT_S = 10.0  # measuring a long log takes the server a while
 _READ_RETRIES = 1
 _SCAN_COUNT = 1000
 _FENCE_HEAD, _FENCE_TAIL = b"{trader-", b"}:writer"
+
+
+class Behind(NamedTuple):
+    """A replica that is read, host and port, and how many entries its log lacks of the primary's."""
+
+    replica: str
+    entries: int
 
 
 class Observer:
@@ -66,19 +74,16 @@ class Observer:
         """Return what reads the keys of one trader: from a replica, if the URL says so."""
         return Reader(self._client(trader_id), Keys(trader_id))
 
-    def behind(self, trader_id: TraderId) -> tuple[str, int] | None:
-        """Return the replica that `reader` reads from, and how many entries its log is behind the primary's.
-
-        None where it reads from the primary.
-        """
+    def behind(self, trader_id: TraderId) -> Behind | None:
+        """Return which replica `reader` reads from, and how far it is behind now; None if that is the primary."""
         if not self._location.from_replica:
             return None
         # The replica first: what comes in between makes it look older than it is, not newer.
         replica = self.reader(trader_id).fence()
         primary = Reader(self._client(trader_id, to_primary=True), Keys(trader_id)).fence()
         position = 0 if replica is None else replica.position
-        behind = 0 if primary is None else max(0, primary.position - position)
-        return whereabouts(self._client(trader_id)), behind
+        lacking = 0 if primary is None else max(0, primary.position - position)
+        return Behind(whereabouts(self._client(trader_id)), lacking)
 
     def _client(self, trader_id: TraderId, *, to_primary: bool = False) -> Client:
         """Return what speaks to the server that has the keys of a trader: everywhere but in a cluster the same."""
