@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -246,9 +247,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+MORE_SERVERS = "EVENTSTORE_TEST_SERVERS"
+"""Environment variable that names more servers to test with, such as what `scripts/get-redis` got: paths, by colons."""
+
+
 def server_binaries() -> dict[str, Path]:
-    """Every kind of server that is installed here, by name and version, such as ``Redis-6.2.14``."""
-    return {_version(binary): binary for binary in reversed(list(installed_server_binaries()))}
+    """Every kind of server that is installed here, by name and version, such as ``Redis-6.2.14``; the preferred one
+    is the last."""
+    more = [Path(path) for path in os.environ.get(MORE_SERVERS, "").split(":") if path]
+    return {_version(binary): binary for binary in [*more, *reversed(list(installed_server_binaries()))]}
 
 
 def _version(binary: Path) -> str:

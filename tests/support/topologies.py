@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -17,9 +18,10 @@ from redis.retry import Retry
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.embedded import EmbeddedServer
 from tests.support.certificates import HOST, Certificates
+from tests.support.cli import TRADER as RECORDER
 from tests.support.clusters import Cluster
 from tests.support.databases import TRADER
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import RedisServer, free_port, server_binaries
 from tests.support.sentinels import Sentinels
 from tests.support.tls_proxy import TlsProxy
 from tests.support.topology import Topology
@@ -125,12 +127,31 @@ class Tls(Topology):
 OTHER = TraderId("TRADER-0011")
 """A trader whose name begins like the other one's."""
 
-TOPOLOGIES: dict[str, Callable[[], Topology]] = {
-    "embedded": Embedded,
-    "plain": lambda: One(tcp=True),
-    "unix": lambda: One(tcp=False),
-    "tls": lambda: Tls(traders=(TRADER, OTHER)),
-    "sentinel": lambda: Sentinels(traders=(TRADER, OTHER)),
-    "cluster": lambda: Cluster(traders=(TRADER, OTHER)),
-}
+_TRADERS = (TRADER, OTHER, TraderId(RECORDER))
+
+
+def _every() -> dict[str, Callable[[], Topology]]:
+    made: dict[str, Callable[[], Topology]] = {
+        "embedded": Embedded,
+        "unix": lambda: One(tcp=False),
+        "tls": lambda: Tls(traders=_TRADERS),
+    }
+    servers = server_binaries()
+    for name, binary in servers.items():
+        made[f"plain on {name}"] = partial(One, tcp=True, binary=binary)
+    # Six servers each: with the one that there usually is, and the newest.
+    for name in dict.fromkeys([[*servers][-1], max(servers, key=_version)]):
+        made[f"sentinel on {name}"] = partial(Sentinels, binary=servers[name], traders=_TRADERS)
+        made[f"cluster on {name}"] = partial(Cluster, binary=servers[name], traders=_TRADERS)
+    return made
+
+
+def _version(name: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", name)))
+
+
+TOPOLOGIES = _every()
 """What the library promises the same of: each not started yet."""
+
+REPLICATED = [name for name in TOPOLOGIES if name.startswith(("sentinel", "cluster"))]
+"""Those that have replicas."""
