@@ -74,7 +74,7 @@ def test_a_name_that_no_sentinel_knows_is_said(pair: tuple[RedisServer, RedisSer
     with (
         sentinel,
         connect(_url(sentinel).replace(f"/{NAME}", "/other"), 5.0, "test") as client,
-        pytest.raises(Retryable, match="no sentinel knows where other is .*No such master"),
+        pytest.raises(Retryable, match=r"no sentinel knows where other is .*No such master"),
     ):
         server_facts(client)
 
