@@ -26,6 +26,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "batch_count_max": (1, 10_000),
     "batch_bytes_max": (1024, 64 << 20),
     "linger_ms": (0, 10_000),
+    "look_interval_s": (0.01, 86_400),
     "backlog_count_max": (1, 100_000_000),
     "backlog_bytes_max": (1024, 1 << 40),
     "purge_interval_s": (0.01, 86_400),
@@ -65,6 +66,9 @@ class CacheDatabaseConfig:
         Bytes of commands in a batch; a larger single command is a batch of its own.
     linger_ms : float, default 2.0
         How long the first command of a batch waits for others.
+    look_interval_s : float, default 5.0
+        How long the writer may have nothing to write before it looks whether the server still has what it confirmed,
+        and whether somebody took over. Otherwise the next call finds that out.
     backlog_count_max : int, default 500,000
         Commands that may wait to be written.
     backlog_bytes_max : int, default 256 MiB
@@ -138,6 +142,7 @@ class CacheDatabaseConfig:
     batch_count_max: int = 256
     batch_bytes_max: int = 1 << 20
     linger_ms: float = 2.0
+    look_interval_s: float = 5.0
     backlog_count_max: int = 500_000
     backlog_bytes_max: int = 256 << 20
     on_full: OnFull = "block"

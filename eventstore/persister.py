@@ -250,6 +250,7 @@ class Persister:
             durable=durable,
             last_words=self._last_words,
             turn=turn,
+            look_s=config.look_interval_s,
         )
         self.durable = self._writer.applied if durable is None else durable
         if durable is not None:

@@ -347,12 +347,15 @@ class Backlog(Generic[T]):
             self._pressing = True
         return True
 
-    def wait(self) -> None:
-        """Wait until there is something to take, or until woken. For the consuming thread."""
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until there is something to take, or until woken; return whether that was within `timeout_s` seconds.
+
+        For the consuming thread.
+        """
         self._attention = True
-        if not len(self):
-            self._gate.wait()
+        woken = len(self) > 0 or self._gate.wait(timeout_s)
         self._calm()
+        return woken
 
     def linger(self, timeout_s: float) -> None:
         """Let items come in for `timeout_s` seconds, or until woken, without callers having to do anything for it."""

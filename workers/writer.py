@@ -84,6 +84,9 @@ class Writer(Generic[Item, Entry, Batch]):
         Called when the writer ends in order, with everything drained; what it returns is written last, if not None.
     turn : Turn, optional
         That of the thread, where the sink works in pieces, too.
+    look_s : float, optional
+        After so many seconds with nothing to write, and again and again, the sink is asked where the log ends: nothing
+        else would show that it lost something. Default: never.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Writer(Generic[Item, Entry, Batch]):
         backoff: Backoff | None = None,
         backoff_held: Backoff | None = None,
         turn: Turn | None = None,
+        look_s: float | None = None,
     ) -> None:
         self.applied = Watermark(position)
         self.spoken = False
@@ -114,6 +118,7 @@ class Writer(Generic[Item, Entry, Batch]):
         self._durable = durable
         self._last_words = last_words
         self._turn = turn or Turn()
+        self._look_s = look_s
         self._abandoned = False
         self._holds: dict[int, Hold] = {}
         self._doubt: Regressed | None = None
@@ -261,7 +266,8 @@ class Writer(Generic[Item, Entry, Batch]):
             elif do is Do.RECONNECT:
                 self._sink.reset()
             elif do is Do.WAIT:
-                backlog.wait()
+                if not backlog.wait(self._look_s):
+                    self._look()
                 turn.begin(TURN_RESTED_S)
             elif do is Do.HOLD:
                 self._open_holds()
@@ -272,6 +278,17 @@ class Writer(Generic[Item, Entry, Batch]):
                 return
             else:
                 self._resume.wait()
+
+    def _look(self) -> None:
+        """See whether the log still ends where it did; if not, or if nobody says so, go the way of what failed."""
+        applied = self._delivery.applied
+        try:
+            position = self._sink.rewind()
+        except Unavailable as error:
+            self._failed(Regressed(error.cause, error.held))
+        else:
+            if position != applied:
+                self._failed(Regressed(LookupError(f"the log ends at position {position}, {applied} was confirmed")))
 
     def _failed(self, error: Unavailable) -> None:
         nap = self._delivery.failed(error)

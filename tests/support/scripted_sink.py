@@ -76,6 +76,7 @@ class ScriptedSink:
         self._held = held
         self.log: list[object] = []
         self.duplicates = 0
+        self.rewinds = 0
         self.sealed: list[Batch] = []
         self.inflight_most = 0
         self.resets = 0
@@ -109,6 +110,7 @@ class ScriptedSink:
         return Ahead(f"{position} is behind {last}")
 
     def rewind(self) -> int:
+        self.rewinds += 1
         return len(self.log)
 
     def send(self, batch: Batch) -> None:

@@ -61,6 +61,7 @@ class Fixture:
         durable: Watermark | None = None,
         backoff: tuple[float, float] = AT_ONCE,
         backoff_held: tuple[float, float] = AT_ONCE,
+        look_s: float | None = None,
     ) -> None:
         self.sink = sink
         self.heard = Heard()
@@ -77,6 +78,7 @@ class Fixture:
             durable=durable,
             backoff=Backoff(*backoff),
             backoff_held=Backoff(*backoff_held),
+            look_s=look_s,
         )
 
     def finish(self) -> None:
@@ -563,3 +565,24 @@ def test_a_doubt_makes_an_idle_writer_write_again_what_the_log_lost() -> None:
     assert fixture.writer.alive
     fixture.finish()
     assert not fixture.writer.alive
+
+
+def test_an_idle_writer_looks_by_itself_whether_the_log_is_where_it_was() -> None:
+    """Nobody says that entries are lost: they are written again, and nothing is told where nothing is lost."""
+    sink = ScriptedSink()
+    fixture = Fixture(sink, look_s=0.001)
+    fixture.writer.start()
+    for number in range(5):
+        fixture.backlog.put(number)
+    assert fixture.sync() == 5
+    looks = sink.rewinds
+    while sink.rewinds < looks + 3:
+        pass
+    assert not fixture.heard.regressions
+    assert not fixture.heard.recoveries
+    del sink.log[2:]
+    while not fixture.heard.recoveries:
+        pass
+    assert sink.log == [0, 1, 2, 3, 4]
+    assert fixture.heard.regressions == [(2, 5)]
+    fixture.finish()
