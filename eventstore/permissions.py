@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -42,9 +43,10 @@ NEEDED: Final[dict[Task, tuple[str, ...]]] = {
         "scan", "eval", "type", "rename", "unlink", "pttl", "hgetall", "hlen", "hmget", "hset", "sadd", "scard",
         "smembers", "xrange",
     ),
-    # What `doctor` looks at, beside what it looks for.
+    # What `doctor` asks, to see all that it looks for.
     "doctor": (
-        "ping", "time", "info", "config|get", "role", "type", "pttl", "hmget", "xrevrange", "acl|whoami", "acl|dryrun",
+        "ping", "time", "info", "config|get", "eval", "evalsha", "type", "pttl", "hmget", "xrevrange", "acl|whoami",
+        "acl|dryrun",
     ),
 }  # fmt: skip
 """What each task needs at a server, as an ACL rule names it."""
@@ -62,6 +64,60 @@ _WAY_TO_REPLICAS: Final[dict[Topology, tuple[str, ...]]] = {
     "sentinel": (),
     "cluster": ("readonly",),
 }
+
+_SAMPLES: Final = {
+    "eval": "EVAL 'return 1' 0",
+    "evalsha": f"EVALSHA {'0' * 40} 0",
+    "script|load": "SCRIPT LOAD 'return 1'",
+    "client|setname": "CLIENT SETNAME a",
+    "config|get": "CONFIG GET maxmemory",
+    "memory|usage": "MEMORY USAGE KEY",
+    "xinfo|stream": "XINFO STREAM KEY",
+    "acl|whoami": "ACL WHOAMI",
+    "acl|dryrun": "ACL DRYRUN default PING",
+    "cluster|slots": "CLUSTER SLOTS",
+    "cluster|info": "CLUSTER INFO",
+    "rename": "RENAME KEY KEY",
+    "hget": "HGET KEY a",
+    "hexists": "HEXISTS KEY a",
+    "hmget": "HMGET KEY a",
+    "hset": "HSET KEY a b",
+    "hsetnx": "HSETNX KEY a b",
+    "hdel": "HDEL KEY a",
+    "hincrby": "HINCRBY KEY a 1",
+    "hscan": "HSCAN KEY 0",
+    "sscan": "SSCAN KEY 0",
+    "sadd": "SADD KEY a",
+    "srem": "SREM KEY a",
+    "sismember": "SISMEMBER KEY a",
+    "smismember": "SMISMEMBER KEY a",
+    "xadd": "XADD KEY * a b",
+    "xrange": "XRANGE KEY - +",
+    "xrevrange": "XREVRANGE KEY + -",
+    "xread": "XREAD STREAMS KEY 0",
+    "xtrim": "XTRIM KEY MINID 0",
+    "scan": "SCAN 0",
+    "select": "SELECT 0",
+    "wait": "WAIT 0 1",
+    "waitaof": "WAITAOF 0 0 1",
+}
+"""A call of each command, for a server that is asked whether it would be allowed. Without one: ``COMMAND KEY``."""
+
+_NO_KEY: Final = frozenset({"info", "ping", "time", "role", "readonly", "multi", "exec"})
+
+READS: Final = frozenset({
+    "type", "exists", "hget", "hgetall", "hkeys", "hexists", "hlen", "hmget", "hscan", "scard", "smembers", "sismember",
+    "smismember", "sscan", "sdiff", "xlen", "xrevrange", "xread", "pttl", "ping", "time", "info", "role", "config|get",
+    "acl|whoami", "cluster|slots", "cluster|info",
+})  # fmt: skip
+"""Those that can be tried on a key that is not there: they change nothing, and take no time."""
+
+
+def sample(command: str, key: str) -> list[str]:
+    """Return a call of `command` that has `key` where it has one."""
+    text = _SAMPLES.get(command) or (command.upper() if command in _NO_KEY else f"{command.upper()} KEY")
+    return [key if word == "KEY" else word for word in shlex.split(text)]
+
 
 _SPECIAL: Final = "\\*?[]"
 
@@ -116,6 +172,8 @@ class Grant:
         if "writer" in self.tasks:
             found += asked_for(self.durability)
         found += _WAY[self.topology]
+        if "doctor" in self.tasks and self.topology == "cluster":
+            found.append("cluster|info")
         if self.replicas:
             found += _WAY_TO_REPLICAS[self.topology]
         return list(dict.fromkeys(found))

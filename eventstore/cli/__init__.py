@@ -16,6 +16,7 @@ from eventstore.cli import (
     compare,
     demo,
     diff,
+    doctor,
     explain,
     export,
     import_nautilus,
@@ -46,6 +47,7 @@ app.command("import-nautilus", short_help="Bring what NautilusTrader's own cache
     import_nautilus.import_nautilus
 )
 app.command()(status.status)
+app.command(short_help="Say whether servers are set up for what is promised, and how to mend it.")(doctor.doctor)
 app.command(short_help="Print the least ACL rule that a user of the server needs.")(acl.acl)
 app.command()(log.log)
 app.command(short_help="Print the last entries of a log, then each that comes.")(tail.tail)

@@ -15,7 +15,7 @@ from redis.retry import Retry
 from eventstore.errors import ConfigError
 from eventstore.storage.credentials import AskedAnew, Credentials, from_file
 from eventstore.storage.faults import translated
-from eventstore.storage.location import Location
+from eventstore.storage.location import Address, Location
 from eventstore.storage.routed import Route, RoutedConnection, RoutedSSLConnection
 from eventstore.storage.topology import topology_of
 
@@ -109,6 +109,32 @@ def each_primary(url: str, timeout_s: float, client_name: str, retries: int = 0)
     finally:
         for node in nodes:
             node.client.close()
+
+
+def connect_to(
+    location: Location, address: Address | None, timeout_s: float, client_name: str, *, anonymous: bool = False
+) -> Client:
+    """Return a client for one of the servers that `location` leads to, whatever it is now; nothing is sent yet.
+
+    Parameters
+    ----------
+    address : (str, int) or None
+        None for a unix socket.
+    anonymous : bool, default False
+        Whether to give no user name and no password.
+
+    Raises
+    ------
+    ConfigError
+        If the URL is none that can be used.
+    """
+    options = _options(location, timeout_s, client_name, 0, None)
+    if anonymous:
+        for name in ("username", "password", "credential_provider"):
+            options.pop(name, None)
+    if address is not None:
+        options |= {"host": address[0], "port": address[1]}
+    return redis.Redis.from_pool(_pool(location, options))
 
 
 def follows(client: Client) -> bool:

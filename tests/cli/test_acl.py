@@ -1,4 +1,4 @@
-"""`eventstore acl`: a rule that a server takes, for what was asked for. What it allows is tests/test_permissions.py's."""
+"""`eventstore acl`: a rule that a server takes, for what was asked for. What it allows: tests/test_permissions.py."""
 
 import pytest
 from typer.testing import CliRunner
