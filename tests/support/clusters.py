@@ -122,7 +122,7 @@ class Cluster(Topology):
         traders: Sequence[TraderId] = (),
     ) -> None:
         self.replicas_each = replicas_each
-        self._users = Users(traders, "cluster", replicas_each)
+        self._users = Users(traders, "cluster", replicas=replicas_each > 0)
         self.shards = [
             [ClusterNode(binary, node_timeout_ms, config or {}, self._users.lines) for _ in range(1 + replicas_each)]
             for _ in range(primaries)

@@ -13,7 +13,7 @@ from tests.support.redis_server import RedisServer
 _SCRIPT = """
 import itertools, json, os, sys
 from tests.support.databases import open_database
-database = open_database(sys.argv[1], **json.loads(sys.argv[2]))
+database = open_database(sys.argv[1] or None, **json.loads(sys.argv[2]))
 os.write(1, b"open\\n")
 for number in itertools.count(int(sys.argv[3])):
     database.add("key-%d" % (number % 50), b"%d" % number)
@@ -22,13 +22,13 @@ for number in itertools.count(int(sys.argv[3])):
 
 
 class Life(PythonProcess):
-    """A node that makes calls number `first`, `first` + 1, and so on.
+    """A node that makes calls number `first`, `first` + 1, and so on. Without a URL, the settings say where.
 
     It stops for as long as nobody reads what it says.
     """
 
-    def __init__(self, url: str, first: int = 0, **settings: Any) -> None:
-        super().__init__(_SCRIPT, url, json.dumps(settings, default=str), first)
+    def __init__(self, url: str | None, first: int = 0, **settings: Any) -> None:
+        super().__init__(_SCRIPT, url or "", json.dumps(settings, default=str), first)
         self.returned = first
         """The number of calls, of all lives, that are known to have returned."""
 

@@ -119,6 +119,11 @@ class Topology(ABC):
         with self.client_of(namespace) as client:
             return int(client.client_kill_filter(_type="normal", skipme=True))
 
+    def replica_place(self, trader_id: TraderId = TRADER, task: Task = "writer") -> str:
+        """As `place`; what is read comes from a replica."""
+        place = self.place(trader_id, task)
+        return f"{place}{'&' if '?' in place else '?'}read_from=replica"
+
     def settings(self, trader_id: TraderId = TRADER) -> dict[str, Any]:
         """The settings of a trader's database that lead there."""
         place = self.place(trader_id)

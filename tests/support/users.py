@@ -16,7 +16,9 @@ _PASSWORD = "s3cret:@/?#"
 
 
 class Users:
-    """The users of `traders` at servers of that `topology`, whose primary has so many replicas.
+    """The users of `traders` at servers of that `topology`, with replicas to read from or without.
+
+    A writer may ask for "replicated(1)".
 
     Attributes
     ----------
@@ -25,14 +27,16 @@ class Users:
 
     """
 
-    def __init__(self, traders: Sequence[TraderId], topology: Topology = "plain", replicas: int = 0) -> None:
+    def __init__(self, traders: Sequence[TraderId], topology: Topology = "plain", *, replicas: bool = False) -> None:
         self._names: dict[tuple[TraderId, Task], str] = {}
         self.lines: list[str] = []
-        durability = Durability(replicas=1) if replicas else Durability()
+        durability = Durability(replicas=1)
         for number, trader_id in enumerate(traders):
             for task in get_args(Task):
                 name = self._names[trader_id, task] = f"{task}-{number}"
-                grant = Grant(tasks=[task], trader_id=trader_id, durability=durability, topology=topology)
+                grant = Grant(
+                    tasks=[task], trader_id=trader_id, durability=durability, topology=topology, replicas=replicas
+                )
                 self.lines.append(as_acl_file(name, grant.rules(_PASSWORD)))
 
     def of(self, trader_id: TraderId, task: Task) -> str | None:
