@@ -102,8 +102,8 @@ def each_primary(url: str, timeout_s: float, client_name: str, retries: int = 0)
     options = _options(location, timeout_s, client_name, retries, None)
     with translated("look for the primaries"):
         addresses = topology_of(location, "", options | {"retry": _ONCE}).primaries()
-    places = [{"host": host, "port": port} for host, port in addresses] or [{}]
-    nodes = [Node(_name(location, place), redis.Redis.from_pool(_pool(location, options | place))) for place in places]
+    places = {at((host, port)): {"host": host, "port": port} for host, port in addresses} or {location.shown: {}}
+    nodes = [Node(name, redis.Redis.from_pool(_pool(location, options | place))) for name, place in places.items()]
     try:
         yield nodes
     finally:
@@ -145,7 +145,7 @@ def follows(client: Client) -> bool:
 def whereabouts(client: Client) -> str:
     """Return the server that `client` last connected to, for people; empty if that is always the one of the URL."""
     route: Route | None = client.connection_pool.connection_kwargs.get("route")
-    return "" if route is None or route.at is None else f"{route.at[0]}:{route.at[1]}"
+    return "" if route is None or route.at is None else at(route.at)
 
 
 def _options(
@@ -178,10 +178,6 @@ def _pool(location: Location, options: dict[str, Any]) -> redis.ConnectionPool:
     except (ValueError, TypeError, redis.RedisError) as error:
         raise ConfigError(f"url {location.shown!r}: {error}") from error
     return pool
-
-
-def _name(location: Location, place: Mapping[str, Any]) -> str:
-    return f"{place['host']}:{place['port']}" if place else location.shown
 
 
 def _printable(name: str) -> str:

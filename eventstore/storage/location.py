@@ -92,6 +92,12 @@ def redact(url: str) -> str:
     return f"{scheme}{separator}{rest}"
 
 
+def at(address: Address) -> str:
+    """Return `address` as people write it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _parse(url: str) -> Location:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import redis
 
 from eventstore.storage.faults import word_of
-from eventstore.storage.location import Address
+from eventstore.storage.location import Address, at
 from eventstore.storage.topology import Topology
 
 _ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "READONLY", "CLUSTERDOWN", "MASTERDOWN"})
@@ -83,7 +83,8 @@ class Route:
             connection.send_command("ROLE", check_health=False)
             role = connection.read_response()[0]
             if role != b"master":
-                raise redis.ConnectionError(f"READONLY {connection.host}:{connection.port} is not the primary any more")
+                where = at((connection.host, connection.port))
+                raise redis.ConnectionError(f"READONLY {where} is not the primary any more")
 
 
 class _Routed:

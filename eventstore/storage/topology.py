@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import redis
 from redis.crc import key_slot
 
-from eventstore.storage.location import Address, Location
+from eventstore.storage.location import Address, Location, at
 
 ASK_S: Final = 1.0
 """How long one sentinel or node may take to say who is where, in seconds: there are others."""
@@ -92,8 +92,7 @@ class SentinelTopology:
     def primary(self) -> Address:
         latest = max(self._ask(len(self._sentinels) // 2 + 1), key=lambda seen: seen.epoch)
         if "o_down" in latest.flags or "master" not in latest.flags:
-            host, port = latest.address
-            raise redis.ConnectionError(f"the sentinels say that {self._service} at {host}:{port} is down")
+            raise redis.ConnectionError(f"the sentinels say that {self._service} at {at(latest.address)} is down")
         return latest.address
 
     def primaries(self) -> list[Address]:
@@ -123,7 +122,7 @@ class SentinelTopology:
                 with _asking(self._options, address) as sentinel:
                     said = _fields(sentinel.execute_command("SENTINEL MASTER", self._service))
             except redis.RedisError as error:
-                silent.append(f"{address[0]}:{address[1]}: {error}")
+                silent.append(f"{at(address)}: {error}")
                 self._sentinels.remove(address)
                 self._sentinels.append(address)
                 continue
@@ -177,7 +176,7 @@ class ClusterTopology:
                 with _asking(self._options, address) as node:
                     found: Any = node.execute_command("CLUSTER SLOTS")
             except redis.RedisError as error:
-                silent.append(f"{address[0]}:{address[1]}: {error}")
+                silent.append(f"{at(address)}: {error}")
                 continue
             # A node that does not know its own name leaves it out.
             ranges = [
