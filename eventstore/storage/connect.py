@@ -15,7 +15,7 @@ from redis.retry import Retry
 from eventstore.errors import ConfigError
 from eventstore.storage.credentials import AskedAnew, Credentials, from_file
 from eventstore.storage.faults import translated
-from eventstore.storage.location import Address, Location
+from eventstore.storage.location import Address, Location, at
 from eventstore.storage.routed import Route, RoutedConnection, RoutedSSLConnection
 from eventstore.storage.topology import topology_of
 
