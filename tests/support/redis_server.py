@@ -254,8 +254,13 @@ MORE_SERVERS = "EVENTSTORE_TEST_SERVERS"
 def server_binaries() -> dict[str, Path]:
     """Every kind of server that is installed here, by name and version, such as ``Redis-6.2.14``; the preferred one
     is the last."""
-    more = [Path(path) for path in os.environ.get(MORE_SERVERS, "").split(":") if path]
-    return {_version(binary): binary for binary in [*more, *reversed(list(installed_server_binaries()))]}
+    return more_servers() | {_version(binary): binary for binary in reversed(list(installed_server_binaries()))}
+
+
+def more_servers() -> dict[str, Path]:
+    """The servers that `MORE_SERVERS` names, as `server_binaries`."""
+    paths = [Path(path) for path in os.environ.get(MORE_SERVERS, "").split(":") if path]
+    return {_version(path): path for path in paths}
 
 
 def _version(binary: Path) -> str:

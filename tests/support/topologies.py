@@ -21,7 +21,7 @@ from tests.support.certificates import HOST, Certificates
 from tests.support.cli import TRADER as RECORDER
 from tests.support.clusters import Cluster
 from tests.support.databases import TRADER
-from tests.support.redis_server import RedisServer, free_port, server_binaries
+from tests.support.redis_server import RedisServer, free_port, more_servers, server_binaries
 from tests.support.sentinels import Sentinels
 from tests.support.tls_proxy import TlsProxy
 from tests.support.topology import Topology
@@ -136,11 +136,11 @@ def _every() -> dict[str, Callable[[], Topology]]:
         "unix": lambda: One(tcp=False),
         "tls": lambda: Tls(traders=_TRADERS),
     }
-    servers = server_binaries()
+    servers, asked_for = server_binaries(), more_servers()
     for name, binary in servers.items():
         made[f"plain on {name}"] = partial(One, tcp=True, binary=binary)
-    # Six servers each: with the one that there usually is, and the newest.
-    for name in dict.fromkeys([[*servers][-1], max(servers, key=_version)]):
+    # Six servers each: with the one that there usually is, the newest, and those that were asked for.
+    for name in dict.fromkeys([[*servers][-1], max(servers, key=_version), *asked_for]):
         made[f"sentinel on {name}"] = partial(Sentinels, binary=servers[name], traders=_TRADERS)
         made[f"cluster on {name}"] = partial(Cluster, binary=servers[name], traders=_TRADERS)
     return made
