@@ -56,6 +56,7 @@ from eventstore.storage.connect import (
 )
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import EmbeddedServer
+from eventstore.storage.faults import translated
 from eventstore.storage.location import Location, redact
 from eventstore.storage.reader import Reader
 from eventstore.storage.replica import Replica
@@ -142,6 +143,8 @@ class Persister:
         self._replica: Replica | None = None
         if Location.parse(url).from_replica:
             self._replica = Replica(self._connect("replica", READ_RETRIES, to_primary=False), self.keys)
+        self._replica_of = ""
+        """The primary whose replica is read."""
         self._moves = self._replica is not None or follows(self._read_client)
         self.reader = self._primary if self._replica is None else self._replica.reader
         """What loads read."""
@@ -480,16 +483,29 @@ class Persister:
         """Return what `read` reads, at a server that has everything up to `position`, all the time."""
         if self._replica is None:
             return read()
+        primary = whereabouts(self._read_client)
+        if self._replica_of != primary:
+            self._replica_of = primary
+            self._replica.leave()
         before = self._caught_up(self._replica, position, deadline)
         try:
             found = read()
         except DamagedRecord:
-            if before == self._caught_up(self._replica, position, deadline):
+            if before == self._caught_up(self._replica, position, deadline) and self._stays(primary):
                 raise
         else:
-            if before == self._caught_up(self._replica, position, deadline):
+            if before == self._caught_up(self._replica, position, deadline) and self._stays(primary):
                 return found
-        raise Retryable(f"read {self.keys.log} from {self._replica.name}: it was written anew meanwhile")
+        raise Retryable(f"read {self.keys.log} from {self._replica.name}: it was written anew or moved meanwhile")
+
+    def _stays(self, primary: str) -> bool:
+        """Whether that still is the primary, and has all keys: what it gives away is just gone at its replicas.
+
+        Raises `Retryable` while its slot of a cluster is being moved: then even what never is there may be elsewhere.
+        """
+        with translated(f"see that {self.keys.log} stays where it is"):
+            self._read_client.exists(f"{self.keys.log}:absent")
+        return whereabouts(self._read_client) == primary
 
     def _caught_up(self, replica: Replica, position: int, deadline: float) -> bytes:
         """Wait until `replica` has `position`; return which rebuild wrote its views last."""

@@ -52,7 +52,7 @@ _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
 # Redis 6.2 says "Error running script (call to f_<sha>): @user_script:1: @user_script: 1: -OOM command not allowed".
 _IN_SCRIPT = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")
 _IN_PIPELINE = " of pipeline caused error: "
-# What has no first word of its own, or lost it.
+# What has no first word of its own, or lost it; servers differ in how they begin a sentence.
 _BY_TEXT: tuple[tuple[str, str], ...] = (
     ("The user executing the script can't", "NOPERM"),  # Redis 6.2 and 7.0
     ("ACL failure in script", "NOPERM"),  # newer ones, and Valkey
@@ -88,8 +88,9 @@ def word_of(error: Exception) -> str:
     text = str(error)
     if (inside := _IN_SCRIPT.search(text)) is not None:
         return inside[1]
+    lowered = text.lower()
     for part, word in _BY_TEXT:
-        if part in text:
+        if part.lower() in lowered:
             return word
     for kind, word in _BY_CLASS:
         if isinstance(error, kind):

@@ -54,6 +54,10 @@ class Replica:
                 return None
             time.sleep(LOOK_S)
 
+    def leave(self) -> None:
+        """Look for a replica anew: there is another primary."""
+        self._client.connection_pool.disconnect(inuse_connections=False)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
