@@ -525,6 +525,9 @@ class Persister:
             missing, rebuilt = self._missing(position)
             if missing is None:
                 return position, rebuilt
+            if self._moves:
+                # It may be one that was left behind and does not know: an open connection to it would stay.
+                self._read_client.connection_pool.disconnect(inuse_connections=False)
             self._writer.doubt(Regressed(Retryable(f"read {self.keys.log}: it {missing}, {position} was confirmed")))
             if time.monotonic() >= deadline:
                 raise self._too_late(timeout_s, "applied")
