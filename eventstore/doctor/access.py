@@ -62,7 +62,7 @@ def _permissions(facts: Facts, server: Server, role: Task) -> Finding:
     mend = f"ACL SETUSER {access.user or 'USER'} {' '.join(f'+{command}' for command in lacking or unseen)}"
     mend += f", or eventstore acl --trader {trader or 'ID'} --role {role}"
     if lacking:
-        found = f"{who}lacks {', '.join(lacking)}"
+        found = f"{who}lacks {', '.join(lacking)} on {_keys(facts)}"
         if role != facts.wanted.task:
             return look.note(found, f"it can not be {_a(role)}", mend)
         if role == "writer":
@@ -71,6 +71,10 @@ def _permissions(facts: Facts, server: Server, role: Task) -> Finding:
     if unseen:
         return look.unseen(access.unseen, f"whether it has {', '.join(unseen)}, as {_a(role)} needs", mend)
     return look.ok(f"{who}has all that {_a(role)} needs", "nothing is refused for want of a permission")
+
+
+def _keys(facts: Facts) -> str:
+    return Grant(tasks=[], trader_id=facts.wanted.trader_id).pattern()
 
 
 def _a(role: str) -> str:

@@ -172,11 +172,8 @@ class Server:
 
     def replicas(self) -> list[dict[str, str]]:
         """Return what ``INFO`` says of the replicas that are connected."""
-        found = []
-        for number in range(self.number("connected_slaves") or 0):
-            text = self.info.get(f"slave{number}", "")
-            found.append(dict(part.split("=", 1) for part in text.split(",") if "=" in part))
-        return found
+        told = [text for name, text in self.info.items() if name[:5] == "slave" and name[5:].isdigit()]
+        return [dict(part.split("=", 1) for part in text.split(",") if "=" in part) for text in told]
 
 
 def _version(text: str) -> Version | None:

@@ -71,4 +71,4 @@ class Look:
 
     def _finding(self, severity: Severity, found: str, means: str, mend: str | None = None) -> Finding:
         name, at, looked_at = self._about
-        return Finding(name, severity, at, looked_at, found, means, mend)
+        return Finding(name, severity, at, looked_at, found or "nothing", means, mend)
