@@ -1,0 +1,72 @@
+"""What only a cluster does: going down for want of a part, and nodes that a URL does not name. Rows 5 and 7."""
+
+from __future__ import annotations
+
+import re
+
+from tests.support.clusters import Cluster
+from tests.support.failovers import SPACE, Loads, trading
+from tests.support.outages import AWAY, BACK, Told, until
+
+
+def test_row_05_a_cluster_that_lacks_a_part_is_waited_for(cluster: Cluster, told: Told) -> None:
+    """Somebody else's slots are gone, with their replica: the cluster takes nothing any more, not for this trader
+    either. Calls are accepted, loads wait, and everything goes on when it is whole again."""
+    ours = cluster.node_of(SPACE)
+    others = next(shard for shard in cluster.shards if ours not in shard)
+    with trading(cluster, told) as (database, load), Loads(database, load) as loads:
+        loads.go_on()
+        for node in others:
+            node.kill()
+        assert told.wait_for(AWAY, "the cluster is down")[0] == "warning"
+        load.go_on()
+        assert database.stats().health == "degraded"
+        for node in others:
+            node.start()
+        told.wait_for(BACK)
+        loads.go_on()
+
+
+def test_row_07_nodes_that_the_url_does_not_name_are_found(cluster: Cluster, told: Told) -> None:
+    """It names one of the six, which has nothing of the trader, and hangs later: the others are known by then."""
+    ours = cluster.node_of(SPACE)
+    seed = next(node for shard in cluster.shards if ours not in shard for node in shard if not node.leads())
+    url = re.sub(r"@.*", f"@127.0.0.1:{seed.port}", cluster.place())
+    with trading(cluster, told, url=url) as (database, load), Loads(database, load) as loads:
+        loads.go_on()
+        assert database.stats().server.endswith(f":{ours.port}")
+        seed.pause()
+        cluster.fail_over(SPACE)
+        load.go_on()
+        database.sync()
+        loads.go_on()
+        assert database.stats().server.endswith(f":{cluster.node_of(SPACE).port}")
+        seed.resume()
+
+
+def test_row_07_nodes_that_go_by_a_name_are_found_by_it(cluster: Cluster, told: Told) -> None:
+    """The cluster says who has a slot by host name, as it is told to where addresses change."""
+
+    def say(name: str, kind: str) -> None:
+        for node in cluster.nodes:
+            with node.client() as admin:
+                admin.config_set("cluster-announce-hostname", name)
+                admin.config_set("cluster-preferred-endpoint-type", kind)
+
+    say("localhost", "hostname")
+    try:
+        # Names travel with the nodes' heartbeats.
+        until(lambda: all(b"localhost" in str(node.tell("SLOTS")).encode() for node in cluster.nodes))
+        until(lambda: all(_named(node.tell("SLOTS")) for node in cluster.nodes), "a name is not known everywhere")
+        with trading(cluster, told) as (database, load):
+            cluster.fail_over(SPACE)
+            load.go_on()
+            database.sync()
+            assert database.stats().server == f"localhost:{cluster.node_of(SPACE).port}"
+    finally:
+        say("", "ip")
+
+
+def _named(slots: object) -> bool:
+    """Whether every node is called by its name."""
+    return "?" not in str(slots) and "127.0.0.1', " not in str(slots)
