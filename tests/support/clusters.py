@@ -187,6 +187,13 @@ class Cluster(Topology):
         others = [node for node in self._shard(primary) if node is not primary and node.alive]
         return primary.leads() and all(node.follows(primary) for node in others)
 
+    def describe(self) -> str:
+        seen = [
+            f"{node.port} sees {[(port, about['flags'], about['slots']) for port, about in node.view().items()]}"
+            for node in self.nodes
+        ]
+        return "\n".join([super().describe(), *seen])
+
     def fail_over(self, namespace: str = "") -> RedisServer:
         """Have a replica take over, in order (CLUSTER FAILOVER); the new primary, when everybody knows."""
         before = self.node_of(namespace)

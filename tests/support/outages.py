@@ -139,12 +139,12 @@ def call(database: RedisCacheDatabase, number: int) -> c.Command:
     return command
 
 
-def until(condition: Callable[[], bool], otherwise: str = "it never happened") -> None:
-    """Wait until `condition` holds, a bounded time; say `otherwise` when that is over."""
+def until(condition: Callable[[], bool], otherwise: str | Callable[[], str] = "it never happened") -> None:
+    """Wait until `condition` holds, a bounded time; say `otherwise`, or what that returns, when that is over."""
     pause = threading.Event()
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, otherwise
+        assert time.monotonic() < deadline, otherwise() if callable(otherwise) else otherwise
         pause.wait(0.002)
 
 

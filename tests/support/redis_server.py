@@ -160,6 +160,14 @@ class RedisServer:
         facts = self._replication()
         return facts.get("master_port") == primary.port and facts.get("master_link_status") == "up"
 
+    def describe(self) -> str:
+        """Whose replica it is, for whoever reads of a test that failed."""
+        facts = self._replication()
+        if not facts:
+            return "silent"
+        of = f" of {facts['master_port']}, {facts['master_link_status']}" if "master_port" in facts else ""
+        return f"{facts['role']}{of}"
+
     def _replication(self) -> dict[str, Any]:
         if not self.alive:
             return {}

@@ -92,6 +92,12 @@ class Sentinel(RedisServer):
         with self.client() as client:
             return int(cast(list[bytes], client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME))[1])
 
+    def is_idle_with(self, primary: RedisServer) -> bool:
+        """Whether it takes `primary` for the primary, and is not about to make another one of it."""
+        with self.client() as client:
+            about = client.sentinel_master(NAME)
+        return about["port"] == primary.port and "failover_in_progress" not in about["flags"]
+
     def _command(self) -> list[str | Path]:
         return [self.binary, self.directory / "sentinel.conf", "--sentinel"]
 
@@ -189,9 +195,14 @@ class Sentinels(Topology):
     def fail_over(self, namespace: str = "") -> RedisServer:
         """Have the sentinels make a replica the primary, in order; the new one, when everybody follows it."""
         before = self.primary()
-        # A sentinel may be at the end of one, long after everybody knows the new primary: that is not this one.
-        until(lambda: self._fail_over_begins() or self.primary() is not before, "no sentinel begins a failover")
-        return self.wait_for_primary(besides=before)
+
+        def done() -> bool:
+            if all(sentinel.is_idle_with(before) for sentinel in self.sentinels if sentinel.alive):
+                self._begin_fail_over()  # again, if the one before did not come to its end in time
+            return self.primary() is not before and self.settled()
+
+        until(done, lambda: f"no sentinel brings a failover to its end. {self.describe()}")
+        return self.primary()
 
     def settled(self, namespace: str = "") -> bool:
         """Whether all sentinels that answer agree on a primary that is one, with every living replica behind it."""
@@ -203,15 +214,21 @@ class Sentinels(Topology):
             return False
         return all(server.follows(primary) for server in self.servers if server is not primary and server.alive)
 
-    def _fail_over_begins(self) -> bool:
+    def describe(self) -> str:
+        said = [
+            f"{sentinel.port}: the primary is {_said(sentinel)}\n{sentinel.log()[-1500:]}"
+            for sentinel in self.sentinels
+        ]
+        return "\n".join([super().describe(), *said])
+
+    def _begin_fail_over(self) -> None:
         for sentinel in self.sentinels:
             with sentinel.client() as client:
                 try:
                     client.execute_command("SENTINEL", "FAILOVER", NAME)
                 except RedisError:
-                    continue  # NOGOODSLAVE: it has not heard of a replica recently enough; INPROG: of another one
-                return True
-        return False
+                    continue  # NOGOODSLAVE: it has not heard of a replica recently enough
+                return
 
     def _watched(self) -> bool:
         """Whether every sentinel is in touch with everybody."""

@@ -77,13 +77,18 @@ class Topology(ABC):
         """Whether everybody that runs agrees on a primary that leads, and takes part in what it writes."""
         return self.primary(namespace).leads()
 
+    def describe(self) -> str:
+        """Who is what, for whoever reads of a test that failed."""
+        said = [f"{server.port}: {server.describe()}" for server in self.servers]
+        return f"{self.name}: {'; '.join(said)}"
+
     def wait_for_primary(self, namespace: str = "", besides: RedisServer | None = None) -> RedisServer:
         """Wait until everything has `settled` and the primary is another one than `besides`; that primary."""
 
         def there() -> bool:
             return self.settled(namespace) and self.primary(namespace) is not besides
 
-        until(there, f"{self.name}: no new primary")
+        until(there, lambda: f"no new primary. {self.describe()}")
         return self.primary(namespace)
 
     def rolling_restart(self) -> None:
