@@ -24,6 +24,8 @@ class Keys:
         self.archived = f"{ns}:archived"
         self.writer = f"{ns}:writer"
         self.schema = f"{ns}:schema"
+        # Never there: whoever asks for it finds out whether a key that is not here may be at another node.
+        self.absent = f"{ns}:log:absent"
         # Collections: id → record.
         self.general = f"{ns}:general"
         self.currencies = f"{ns}:currencies"
@@ -65,7 +67,8 @@ class Keys:
 
     def fixed_views(self) -> list[str]:
         """The views whose names hold no id."""
-        others = {self.trader_id, self.namespace, self.prefix, self.log, self.archived, self.writer, self.schema}
+        k = self
+        others = {k.trader_id, k.namespace, k.prefix, k.log, k.archived, k.writer, k.schema, k.absent}
         return [name for name in vars(self).values() if name not in others]
 
     def is_view(self, name: str) -> bool:

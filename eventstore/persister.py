@@ -56,7 +56,6 @@ from eventstore.storage.connect import (
 )
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import EmbeddedServer
-from eventstore.storage.faults import translated
 from eventstore.storage.location import Location, redact
 from eventstore.storage.reader import Reader
 from eventstore.storage.replica import Replica
@@ -142,9 +141,8 @@ class Persister:
         self._primary = Reader(self._read_client, self.keys)
         self._replica: Replica | None = None
         if Location.parse(url).from_replica:
-            self._replica = Replica(self._connect("replica", READ_RETRIES, to_primary=False), self.keys)
-        self._replica_of = ""
-        """The primary whose replica is read."""
+            replica = self._connect("replica", READ_RETRIES, to_primary=False)
+            self._replica = Replica(replica, self._read_client, self.keys)
         self._moves = self._replica is not None or follows(self._read_client)
         self.reader = self._primary if self._replica is None else self._replica.reader
         """What loads read."""
@@ -481,41 +479,7 @@ class Persister:
 
     def _read_there(self, read: Callable[[], R], position: int, deadline: float) -> R:
         """Return what `read` reads, at a server that has everything up to `position`, all the time."""
-        if self._replica is None:
-            return read()
-        primary = whereabouts(self._read_client)
-        if self._replica_of != primary:
-            self._replica_of = primary
-            self._replica.leave()
-        before = self._caught_up(self._replica, position, deadline)
-        try:
-            found = read()
-        except DamagedRecord:
-            if before == self._caught_up(self._replica, position, deadline) and self._stays(primary):
-                raise
-        else:
-            if before == self._caught_up(self._replica, position, deadline) and self._stays(primary):
-                return found
-        raise Retryable(f"read {self.keys.log} from {self._replica.name}: it was written anew or moved meanwhile")
-
-    def _stays(self, primary: str) -> bool:
-        """Whether that still is the primary, and has all keys: what it gives away is just gone at its replicas.
-
-        Raises `Retryable` while its slot of a cluster is being moved: then even what never is there may be elsewhere.
-        """
-        with translated(f"see that {self.keys.log} stays where it is"):
-            self._read_client.exists(f"{self.keys.log}:absent")
-        return whereabouts(self._read_client) == primary
-
-    def _caught_up(self, replica: Replica, position: int, deadline: float) -> bytes:
-        """Wait until `replica` has `position`; return which rebuild wrote its views last."""
-        rebuilt = replica.catch_up(self.epoch, position, deadline)
-        if rebuilt is None:
-            raise SyncTimeout(
-                f"load: the replica {replica.name} is {replica.behind} commands behind position {position}; wait, or "
-                "read from the primary, without read_from=replica in the URL"
-            )
-        return rebuilt
+        return read() if self._replica is None else self._replica.read(read, self.epoch, position, deadline)
 
     def _settle(self, deadline: float) -> tuple[int, bytes]:
         """As `sync`, and see that the server has it; return the position, and which rebuild wrote the views last."""

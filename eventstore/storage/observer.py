@@ -75,12 +75,23 @@ class Observer:
         return Reader(self._client(trader_id), Keys(trader_id))
 
     def behind(self, trader_id: TraderId) -> Behind | None:
-        """Return which replica `reader` reads from, and how far it is behind now; None if that is the primary."""
+        """Return which replica `reader` reads from, and how far it is behind now; None if that is the primary.
+
+        Raises
+        ------
+        StorageError
+            If one of the two can not be asked, or the trader's slot of a cluster is being moved: a replica does not
+            know that, and lacks what has gone.
+        """
         if not self._location.from_replica:
             return None
+        keys = Keys(trader_id)
         # The replica first: what comes in between makes it look older than it is, not newer.
         replica = self.reader(trader_id).fence()
-        primary = Reader(self._client(trader_id, to_primary=True), Keys(trader_id)).fence()
+        client = self._client(trader_id, to_primary=True)
+        primary = Reader(client, keys).fence()
+        with translated(f"see that {keys.log} stays where it is"):
+            client.type(keys.absent)
         position = 0 if replica is None else replica.position
         lacking = 0 if primary is None else max(0, primary.position - position)
         return Behind(whereabouts(self._client(trader_id)), lacking)
