@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from eventstore import commands
-from eventstore.chain import LogEntry
 from eventstore.cli.audited import observed
+from eventstore.cli.fleet import show_all
 from eventstore.cli.output import CommandFailed, age_text, bytes_text, console, iso, print_json
-from eventstore.errors import CodecError, DamagedRecord
+from eventstore.cli.owners import closed, owner_of
+from eventstore.errors import DamagedRecord
 from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.observer import Observer
@@ -108,10 +106,16 @@ class TraderStatus:
 def status(
     place: Annotated[str, typer.Argument(metavar="URL|DIR", help="The server, or an embedded server's directory.")],
     trader: Annotated[str | None, typer.Option(metavar="ID", help="Only this trader; otherwise all of them.")] = None,
+    all_traders: Annotated[bool, typer.Option("--all", help="One line a trader, over a server or cluster.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document; see docs/cli.md.")] = False,
 ) -> None:
     """Show how far the log is, who writes it, and what the views hold. Only reads."""
+    if all_traders and trader is not None:
+        raise typer.BadParameter("it shows all traders, and --trader one of them", param_hint="--all")
     with observed(place) as observer:
+        if all_traders:
+            show_all(observer, as_json=as_json)
+            return
         traders = observer.traders() if trader is None else [TraderId(trader)]
         found = [trader_status(observer, trader_id) for trader_id in traders]
     if as_json:
@@ -145,33 +149,14 @@ def trader_status(observer: Observer, trader_id: TraderId) -> TraderStatus:
     return TraderStatus(
         trader_id=trader_id,
         fence=fence,
-        owner=_owner(fence),
-        closed=_closed(fence, reader.last()),
+        owner=owner_of(fence),
+        closed=closed(fence, reader.last()),
         log_entries=entries,
         log_bytes=log_bytes,
         views=views,
         heartbeat_ns=_heartbeat_ns(reader, Keys(trader_id).heartbeat),
         read_ns=time.time_ns(),
     )
-
-
-def _owner(fence: Fence) -> Mapping[str, Any]:
-    with suppress(ValueError):
-        owner = json.loads(fence.owner)
-        if isinstance(owner, dict):
-            return owner
-    return {}
-
-
-def _closed(fence: Fence, last: LogEntry | None) -> bool | None:
-    """Whether the writer's last words are in the log; None if the last entry can not be read."""
-    if last is None:
-        return False
-    try:
-        command = commands.decode(last.payload)
-    except CodecError:
-        return None
-    return isinstance(command, commands.ClosedWell) and command.epoch == fence.epoch
 
 
 def _heartbeat_ns(reader: Reader, key: str) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, cast
@@ -30,6 +30,24 @@ class Fence:
     owner: str
     claimed_ms: int
     rebuilt: bytes
+
+
+def fence_of(key: str, fields: Mapping[bytes, bytes]) -> Fence | None:
+    """Return the fence that the hash `key` is, or None if it has no fields. Raises `DamagedRecord`."""
+    if not fields:
+        return None
+    try:
+        return Fence(
+            epoch=int(fields[b"epoch"]),
+            position=int(fields[b"position"]),
+            chain=fields[b"chain"],
+            last_id=fields[b"id"].decode(),
+            owner=fields[b"owner"].decode(),
+            claimed_ms=int(fields[b"claimed_ms"] or 0),
+            rebuilt=fields.get(b"rebuilt", b""),
+        )
+    except (KeyError, ValueError) as error:
+        raise DamagedRecord(key, "", f"not a fence: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +78,7 @@ class Reader:
         """Return the fence, or None where this trader has no log."""
         with translated("read the fence"):
             fields = cast(dict[bytes, bytes], self._client.hgetall(self._keys.writer))
-        if not fields:
-            return None
-        try:
-            return Fence(
-                epoch=int(fields[b"epoch"]),
-                position=int(fields[b"position"]),
-                chain=fields[b"chain"],
-                last_id=fields[b"id"].decode(),
-                owner=fields[b"owner"].decode(),
-                claimed_ms=int(fields[b"claimed_ms"] or 0),
-                rebuilt=fields.get(b"rebuilt", b""),
-            )
-        except (KeyError, ValueError) as error:
-            raise DamagedRecord(self._keys.writer, "", f"not a fence: {error}") from error
+        return fence_of(self._keys.writer, fields)
 
     def hash(self, key: str) -> dict[str, bytes]:
         """Return all fields of a hash; empty if there is none."""
@@ -172,7 +177,7 @@ class Reader:
             with translated(f"read {self._keys.log} back from {high.decode()}"):
                 rows = cast(list[Any], self._client.xrevrange(self._keys.log, max=high, min="-", count=count))
             for entry_id, fields in rows:
-                yield _entry(entry_id, fields)
+                yield entry_of(entry_id, fields)
             if len(rows) < count:
                 return
             high = b"(" + rows[-1][0]
@@ -184,7 +189,7 @@ class Reader:
                 "list[Any] | None",
                 self._client.xread({self._keys.log: last_id}, count=count, block=max(1, int(wait_s * 1000))),
             )
-        return [_entry(entry_id, fields) for _, rows in found or () for entry_id, fields in rows]
+        return [entry_of(entry_id, fields) for _, rows in found or () for entry_id, fields in rows]
 
     def first(self) -> LogEntry | None:
         """Return the first entry of the log, or None if it has none."""
@@ -194,7 +199,7 @@ class Reader:
         """Return the last entry of the log, or None if it has none."""
         with translated(f"read the end of {self._keys.log}"):
             rows = cast(list[Any], self._client.xrevrange(self._keys.log, count=1))
-        return _entry(*rows[0]) if rows else None
+        return entry_of(*rows[0]) if rows else None
 
     def last_before(self, ms: int) -> LogEntry | None:
         """Return the last entry that was accepted before `ms`, UNIX milliseconds, or None if there is none."""
@@ -202,7 +207,7 @@ class Reader:
             return None
         with translated(f"read {self._keys.log} back from {ms}"):
             rows = cast(list[Any], self._client.xrevrange(self._keys.log, max=b"%d" % (ms - 1), count=1))
-        return _entry(*rows[0]) if rows else None
+        return entry_of(*rows[0]) if rows else None
 
     def archived(self) -> Archived | None:
         """Return how far the log was archived, or None if it never was."""
@@ -282,7 +287,8 @@ def _as_it_is(reply: Any, **options: Any) -> Any:
     return reply
 
 
-def _entry(entry_id: bytes, fields: list[bytes] | None) -> LogEntry:
+def entry_of(entry_id: bytes, fields: list[bytes] | None) -> LogEntry:
+    """Return an entry of a log as the server gives it. What no writer of this library wrote has no payload."""
     text = entry_id.decode()
     ms, _, position = text.partition("-")
     return LogEntry(text, int(position), int(ms), *_stored(fields))

@@ -137,3 +137,37 @@ def test_a_fence_that_is_none_is_named(eventstore: Run, redis_url: str, redis_se
     with redis_server.client() as client:
         client.hset("{trader-T-1}:writer", "epoch", "one")
     assert_one_line_error(eventstore("status", redis_url), "{trader-T-1}:writer", "not a fence")
+
+
+def test_all_is_one_line_a_trader_with_how_far_replicas_are_behind(eventstore: Run) -> None:
+    with RedisServer(tcp=True) as server, RedisServer(tcp=True) as replica:
+        replica.follow(server)
+        url = f"redis://127.0.0.1:{server.port}"
+        for name in ("T-2", "T-1"):
+            with opened(url, name) as database:
+                database.heartbeat(datetime(2026, 1, 31, tzinfo=UTC))
+        with server.client() as client:
+            client.hset("{trader-T-3}:writer", "epoch", "?")
+        done = eventstore("status", url, "--all", "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        status = json.loads(done.stdout)
+        assert_documented(status, "status URL|DIR --all")
+        text = eventstore("status", url, "--all").stdout
+    [node] = status["nodes"]
+    assert (node["node"], node["traders"]) == (f"127.0.0.1:{server.port}", 3)
+    assert [one["address"] for one in node["replicas"]] == [f"127.0.0.1:{replica.port}"]
+    one, two, three = status["traders"]
+    assert [one["trader_id"], two["trader_id"], three["trader_id"]] == ["T-1", "T-2", "T-3"]
+    assert (one["position"], one["entries"], one["epoch"], one["closed"], one["wrong"]) == (3, 3, 1, True, None)
+    assert (one["host"], one["pid"]) == (socket.gethostname(), os.getpid())
+    assert (three["position"], "not a fence" in three["wrong"]) == (None, True)
+    lines = text.splitlines()
+    assert [line.split()[0] for line in lines] == ["trader", "T-1", "T-2", "T-3", "3"]
+    assert f"1 {socket.gethostname()}:{os.getpid()} closed" in lines[1]
+    assert "1: " in lines[1]
+
+
+def test_all_of_nobody_is_no_error_and_one_of_all_is_wrong_usage(eventstore: Run, redis_url: str) -> None:
+    assert "no trader has a log" in eventstore("status", redis_url, "--all").stdout
+    assert json.loads(eventstore("status", redis_url, "--all", "--json").stdout)["traders"] == []
+    assert eventstore("status", redis_url, "--all", "--trader", "T-1").returncode == 2
