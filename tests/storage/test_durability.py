@@ -27,6 +27,7 @@ from eventstore.storage.appender import Appender, called, claim
 from eventstore.storage.connect import connect
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import find_server_binary
+from eventstore.storage.restarts import ServerRun
 from tests.support.databases import TRADER
 from tests.support.effort import effort
 from tests.support.fault_proxy import Fault, FaultProxy, Plan, Way
@@ -339,7 +340,8 @@ def test_what_is_never_known_to_be_on_disk_is_never_confirmed(binary: Path) -> N
 @with_waitaof
 @pytest.mark.parametrize(("fsync", "rounds"), [("everysec", 2), ("always", 15)])
 def test_what_is_on_disk_survives_the_death_of_the_server(binary: Path, fsync: str, rounds: int) -> None:
-    """It is killed at any moment under load, again and again."""
+    """It is killed at any moment under load, again and again. Where it may have kept half a batch in its file, what the
+    documentation asks for is done before the next kill."""
     draw = random.Random(fsync)
     config = {"appendonly": "yes", "appendfsync": fsync}
     with RedisServer(binary=binary, config=config) as server:
@@ -354,6 +356,9 @@ def test_what_is_on_disk_survives_the_death_of_the_server(binary: Path, fsync: s
             server.start()
             with server.client() as client:
                 assert int(read_fence(client, KEYS)["position"]) >= writing.durable.position >= wanted
+                if ServerRun.of(client.info()).keeps_halves:
+                    client.bgrewriteaof()
+                    until(lambda client=client: not client.info("persistence")["aof_rewrite_in_progress"])
         with server.client() as client:
             check_log(client, KEYS)
 
