@@ -17,6 +17,9 @@ from eventstore.timestamps import unix_ns_of
 _NO_TRIGGER = TriggerType.NO_TRIGGER
 _INITIALIZED = int(OrderStatus.INITIALIZED)
 
+# Makes a command of what a node calls all the time, in half of the time that calling its class takes.
+_new = tuple.__new__
+
 
 class Encoder:
     """Turns captured records into commands. Each method's arguments are what its verb put in the backlog.
@@ -84,7 +87,7 @@ class Encoder:
         """As `add_order`, for an order to which nothing has happened, which is what nearly all are."""
         emulated = emulation_trigger is not _NO_TRIGGER
         written = [self._order_event(event, (self._trader_id, order_id))]
-        return c.AddOrder(order_id, 0, _INITIALIZED, emulated, written, position_id, client_id, None)
+        return _new(c.AddOrder, (order_id, 0, _INITIALIZED, emulated, written, position_id, client_id, None))
 
     def update_order(
         self,
@@ -105,7 +108,7 @@ class Encoder:
         """As `update_order`, for one event and no amendments, which is what nearly all calls are."""
         emulated = emulation_trigger is not _NO_TRIGGER
         written = [self._order_event(event, (self._trader_id, order_id))]
-        return c.UpdateOrder(order_id, version, int(status), emulated, written, None)
+        return _new(c.UpdateOrder, (order_id, version, int(status), emulated, written, None))
 
     def position(
         self, position_id: str, version: int, is_open: bool, events: tuple[Record, ...], basis: Record | None
@@ -120,7 +123,7 @@ class Encoder:
 
     def fill(self, position_id: str, version: int, is_open: bool, fill: Record, *rest: None) -> c.WritePosition:
         """As `position`, for one fill of a cycle that has begun."""
-        return c.WritePosition(position_id, version, is_open, [self._record(fill)], None)
+        return _new(c.WritePosition, (position_id, version, is_open, [self._record(fill)], None))
 
     def snapshot_order(
         self, order_id: str, state: dict[str, Any], amended: tuple[Amendment, ...] | None

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from eventstore import commands as c
 from eventstore.errors import JournalError, JournalFull
 from eventstore.journal import Journal, JournalRecord
 from eventstore.retained import revived
@@ -152,7 +151,7 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
                     self._read_back(taken, position - 1, count)
                     break
                 if position == self._taken + 1:  # or it was read back before it was in memory
-                    taken.append(Entry(accepted_ns // 1_000_000, c.decode(payload), payload))
+                    taken.append(Entry(accepted_ns // 1_000_000, payload))
                     self._taken = position
                 size += len(payload)
             placed.popleft()

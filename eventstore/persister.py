@@ -236,7 +236,7 @@ class Persister:
         durable = Watermark() if self._durability.asks else None
         retained: Retained[Entry]
         if self._journal is None:
-            retained = MemoryWindow(config.retained_bytes_max, claimed.position, turn)
+            retained = MemoryWindow(config.retained_bytes_max, claimed.position)
         else:
             retained = JournalWindow(self._journal, config.retained_bytes_max, durable)
         self._retained = retained

@@ -99,7 +99,7 @@ INFLIGHT = frozenset({OrderStatus.SUBMITTED, OrderStatus.PENDING_UPDATE, OrderSt
 
 def project(keys: Keys, command: c.Command, target: Target) -> None:
     """Apply `command` to `target`, under the names of `keys`."""
-    _PROJECTIONS[command.__class__](keys, command, target)
+    PROJECTIONS[command.__class__](keys, command, target)
 
 
 def _nothing(keys: Keys, command: Any, target: Target) -> None:
@@ -187,12 +187,12 @@ def _add_order(keys: Keys, command: c.AddOrder, target: Target) -> None:
 def _update_order(keys: Keys, command: c.UpdateOrder, target: Target) -> None:
     # What nearly every call of a node comes to: a tuple is taken apart in a third of the time that its fields take.
     order_id, version, status, emulated, events, amended = command
-    key = keys.order(order_id)
+    key, hset = keys.order(order_id), target.hset
     for record in events:
-        target.hset(key, str(version), record)
+        hset(key, str(version), record)
         version += 1
     if amended is not None:
-        target.hset(key, AMENDED, amended)
+        hset(key, AMENDED, amended)
     target.place(order_id, _place(keys, status, emulated))
 
 
@@ -290,7 +290,7 @@ def _delete_strategy(keys: Keys, command: c.DeleteStrategy, target: Target) -> N
     target.hdel(keys.strategies, command.strategy_id)
 
 
-_PROJECTIONS: dict[type[c.Command], Callable[[Keys, Any, Target], None]] = {
+PROJECTIONS: dict[type[c.Command], Callable[[Keys, Any, Target], None]] = {
     c.Opened: _nothing,
     c.ClosedWell: _nothing,
     c.Quarantined: _nothing,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 
-from eventstore import commands as c
 from eventstore.errors import DataLoss
 from eventstore.journal import Journal, JournalRecord
-from eventstore.storage.appender import PIECE, Entry
-from workers.turn import Turn
+from eventstore.storage.appender import Entry
 from workers.watermark import Watermark
 
 ENTRY_BYTES = 120
@@ -18,38 +16,36 @@ ENTRY_BYTES = 120
 
 
 class MemoryWindow:
-    """Keeps the last entries that were applied, `bytes_max` bytes of them. `turn` is that of the writer's thread."""
+    """Keeps the last entries that were applied, `bytes_max` bytes of them."""
 
-    def __init__(self, bytes_max: int, position: int, turn: Turn | None = None) -> None:
-        self._turn = turn or Turn()
+    def __init__(self, bytes_max: int, position: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._last = position
-        self._kept: deque[tuple[int, bytes]] = deque()
+        # Side by side. Anything that holds both would be one object more for the collector of cycles, for each command
+        # that is written: it would look through the whole process that much more often.
+        self._times: deque[int] = deque()
+        self._payloads: deque[bytes] = deque()
 
     @property
     def first(self) -> int:
-        return self._last + 1 - len(self._kept)
+        return self._last + 1 - len(self._payloads)
 
-    def keep(self, last: int, entries: list[Entry]) -> None:
-        kept, turn = self._kept, self._turn
-        # The command is made again if it should be needed: it would take more room than the payload. To let go of it is
-        # most of the work here.
-        entries.reverse()
-        while entries:
-            for accepted_ms, _, payload in entries[-1 : -PIECE - 1 : -1]:
-                kept.append((accepted_ms, payload))
-                self._bytes += len(payload) + ENTRY_BYTES
-            del entries[-PIECE:]
-            self._last = last - len(entries)
-            turn.check()
+    def keep(self, last: int, entries: Sequence[Entry]) -> None:
+        times, payloads = zip(*entries, strict=True)
+        self._payloads.extend(payloads)
+        self._times.extend(times)
+        self._last = last
+        self._bytes += sum(map(len, payloads)) + len(payloads) * ENTRY_BYTES
         while self._bytes > self._bytes_max:
-            self._bytes -= len(kept.popleft()[1]) + ENTRY_BYTES
+            self._times.popleft()
+            self._bytes -= len(self._payloads.popleft()) + ENTRY_BYTES
 
     def since(self, position: int) -> Iterator[Entry]:
         # Taken now: `keep` goes on while it is read.
-        kept = list(self._kept)[position + 1 - self.first :]
-        return (Entry(accepted_ms, c.decode(payload), payload) for accepted_ms, payload in kept)
+        skipped = position + 1 - self.first
+        kept = zip(list(self._times)[skipped:], list(self._payloads)[skipped:], strict=True)
+        return map(Entry._make, kept)
 
 
 class JournalWindow:
@@ -66,7 +62,7 @@ class JournalWindow:
     def first(self) -> int:
         return self._journal.first
 
-    def keep(self, last: int, entries: list[Entry]) -> None:
+    def keep(self, last: int, entries: Sequence[Entry]) -> None:
         self._journal.settled = last
         size = sum([len(entry.payload) for entry in entries])
         self._steps.append((last, size))
@@ -97,4 +93,4 @@ def revived(record: JournalRecord, position: int) -> Entry:
             position,
             record.position - 1,
         )
-    return Entry(record.accepted_ns // 1_000_000, c.decode(record.payload), record.payload)
+    return Entry(record.accepted_ns // 1_000_000, record.payload)

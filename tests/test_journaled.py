@@ -41,7 +41,7 @@ def item(number: int, size: int = 10) -> tuple[int, bytes]:
 
 def entry(number: int) -> Entry:
     accepted_ns, payload = item(number)
-    return Entry(accepted_ns // 1_000_000, c.decode(payload), payload)
+    return Entry(accepted_ns // 1_000_000, payload)
 
 
 def number_of(entry: Entry) -> int:

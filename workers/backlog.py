@@ -98,7 +98,7 @@ class Backlog(Generic[T]):
         _BACKLOGS.add(self)
 
     def __len__(self) -> int:
-        return self._items - self._withdrawn + len(self._marks)
+        return -(-len(self._queue) // WIDTH) - self._withdrawn + len(self._marks)
 
     @property
     def _items(self) -> int:

@@ -18,7 +18,8 @@ class BatchFormer(Generic[E]):
         self.bytes_max = bytes_max
         self.linger_s = linger_s
         self.entries: list[E] = []
-        self._bytes = 0
+        self.room = bytes_max
+        """Bytes that still fit."""
         self._first_at = 0.0
 
     def __len__(self) -> int:
@@ -26,21 +27,22 @@ class BatchFormer(Generic[E]):
 
     def fits(self, size: int) -> bool:
         """Whether an entry of `size` bytes may still join."""
-        return not self.entries or (len(self.entries) < self.count_max and self._bytes + size <= self.bytes_max)
+        return not self.entries or (len(self.entries) < self.count_max and size <= self.room)
 
     def add(self, entry: E, size: int, now_s: float) -> bool:
         """Take `entry` in, at `now_s` on a monotonic clock; return whether a bound is met."""
-        if not self.entries:
+        entries = self.entries
+        if not entries:
             self._first_at = now_s
-        self.entries.append(entry)
-        self._bytes += size
-        return len(self.entries) >= self.count_max or self._bytes >= self.bytes_max
+        entries.append(entry)
+        self.room = room = self.room - size
+        return room <= 0 or len(entries) >= self.count_max
 
     def due_in(self, now_s: float) -> float:
         """Seconds until the oldest entry has lingered; 0 or less when it has."""
         return self._first_at + self.linger_s - now_s
 
-    def cut(self) -> list[E]:
-        """Return what was collected and begin anew."""
-        entries, self.entries, self._bytes = self.entries, [], 0
+    def cut(self, fresh: list[E] | None = None) -> list[E]:
+        """Return what was collected and begin anew, in the empty list `fresh`."""
+        entries, self.entries, self.room = self.entries, [] if fresh is None else fresh, self.bytes_max
         return entries

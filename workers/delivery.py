@@ -108,6 +108,7 @@ class Delivery(Generic[Item, Entry, Batch]):
         """Batches that were confirmed."""
         self._packer = packer
         self._former = former
+        former.cut(packer.draft())
         self._retained = retained
         self._inflight_max = inflight_max
         self._backoff = backoff or Backoff(0.01, 2.0)
@@ -116,6 +117,7 @@ class Delivery(Generic[Item, Entry, Batch]):
         self._encoded: Entry | None = None  # of the first item of the slice, where it did not fit the batch any more
         self._due = False  # whether the batch that is being formed has to go
         self._seen_s: float | None = None  # when the first of the items that linger in the backlog was seen
+        self._left = 0  # of the items that have lingered there, how many were not taken
         self._starved = False  # whether the last look at the backlog found nothing
         self._concluded = False
         self._inflight: deque[_Flight[Entry, Batch]] = deque()
@@ -162,9 +164,13 @@ class Delivery(Generic[Item, Entry, Batch]):
             # and when they have lingered, not one by one as they come.
             if self._inflight:
                 return self._receive()
+            if self._left <= 0 and len(self._former) and self._former.due_in(now_s) <= 0:
+                return self._seal()
             if self._seen_s is None and not len(self._former) and self._former.linger_s > 0:
                 self._seen_s = now_s
                 return Linger(self._former.linger_s)
+            if not len(self._former):
+                self._left = waiting
             return Do.TAKE
         self._starved = False
         if self._inflight:
@@ -182,7 +188,7 @@ class Delivery(Generic[Item, Entry, Batch]):
     def _form(self, now_s: float) -> bool:
         """Move the slice into the batch that is being formed; return whether that has to go now."""
         packer, former, items = self._packer, self._former, self._slice
-        formed = former.entries
+        formed, first_s = former.entries, self._seen_s or now_s
         urgent = False
         while items:
             item = items[0]
@@ -192,22 +198,23 @@ class Delivery(Generic[Item, Entry, Batch]):
                 urgent = True  # somebody waits
                 items.popleft()
                 continue
-            entry = self._encoded if self._encoded is not None else packer.encode(item)
+            entry = self._encoded
+            if entry is None:
+                entry = packer.encode(item)
             size = packer.size(entry)
-            alone = packer.alone(entry)
-            if formed and (alone or not former.fits(size)):
+            if formed and size > former.room:
                 self._encoded = entry
                 return True
-            self._encoded = None
+            full = former.add(entry, size, first_s)
+            self._encoded = self._seen_s = None
             self.taken += 1
             items.popleft()  # from here on it counts as taken
-            first_s, self._seen_s = self._seen_s or now_s, None
-            if former.add(entry, size, first_s) or alone:
+            if full:
                 return True
         return urgent and len(formed) > 0
 
     def _seal(self) -> Send[Batch]:
-        entries = self._former.cut()
+        entries = self._former.cut(self._packer.draft())
         self._due = False
         self._pending.extend(entries)
         self._top += len(entries)
@@ -215,20 +222,17 @@ class Delivery(Generic[Item, Entry, Batch]):
 
     def _seal_again(self) -> Send[Batch]:
         """Seal what follows the end of the log, from what is retained and what was not confirmed."""
-        entries: list[Entry] = []
-        size = 0
+        entries = self._packer.draft()
+        room = self._former.bytes_max
         count_max = 1 if self._sealed < self._singly_until else self._former.count_max
         for position in range(self._sealed + 1, min(self._sealed + count_max, self._top) + 1):
             entry = self._entry(position)
-            entry_size = self._packer.size(entry)
-            alone = self._packer.alone(entry)
-            if entries and (alone or size + entry_size > self._former.bytes_max):
+            size = self._packer.size(entry)
+            if entries and size > room:
                 self._peeked = entry
                 break
             entries.append(entry)
-            size += entry_size
-            if alone:
-                break
+            room -= size
         return self._put_in_flight(entries)
 
     def _entry(self, position: int) -> Entry:
@@ -256,6 +260,7 @@ class Delivery(Generic[Item, Entry, Batch]):
     def took(self, items: Sequence[Item | Mark]) -> None:
         """`items` were taken from the backlog; there may have been none."""
         self._slice.extend(items)
+        self._left -= len(items)
         self._starved = not items
 
     def sent(self) -> None:

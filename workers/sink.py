@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
@@ -11,6 +12,10 @@ ItemIn = TypeVar("ItemIn", contravariant=True)
 Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
 BatchOut = TypeVar("BatchOut", covariant=True)
+
+
+LONE = sys.maxsize
+"""More bytes than any batch may have."""
 
 
 class Unavailable(Exception):
@@ -40,10 +45,10 @@ class Packer(Protocol[ItemIn, Entry, BatchOut]):
         """Return `item` in the form in which it is sent; for what can not be encoded, an entry that says so."""
 
     def size(self, entry: Entry) -> int:
-        """The bytes that `entry` adds to a batch."""
+        """The bytes that `entry` adds to a batch; `LONE`, if it has to be a batch of its own."""
 
-    def alone(self, entry: Entry) -> bool:
-        """Whether `entry` has to be a batch of its own."""
+    def draft(self) -> list[Entry]:
+        """Return an empty list for the entries of a batch, which may do a part of `seal` as they are appended."""
 
     def seal(self, first_position: int, entries: list[Entry]) -> BatchOut:
         """Return `entries` as the batch that begins at `first_position`, ready to be sent any number of times."""

@@ -42,7 +42,8 @@ class Watermark:
         """Move up to `position`; a lower one is ignored."""
         if position > self._position:
             self._position = position
-            self._open_gates()
+            if self._waiters:
+                self._open_gates()
 
     def retreat(self, position: int) -> None:
         """Move back to `position`; a higher one is ignored. Who waits and has not looked yet goes on waiting."""

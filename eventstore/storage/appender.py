@@ -9,28 +9,34 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
 import redis
 
 from eventstore import commands as c
-from eventstore.chain import GENESIS, link, next_head
+from eventstore.chain import GENESIS, NextHead
 from eventstore.errors import DataLoss, Diverged, Fatal, Fenced, Held, Retryable, StorageError
 from eventstore.keys import Keys
 from eventstore.packing import pack_old
-from eventstore.projections import At, Place, project
+from eventstore.projections import PROJECTIONS, At, Place
+from eventstore.storage.answers import Answers
 from eventstore.storage.connect import script
 from eventstore.storage.faults import classify, translated
-from workers.sink import Regressed, Rejected, Unavailable
+from workers.sink import LONE, Regressed, Rejected, Unavailable
 from workers.turn import Turn
 
 # Lua's stack bounds how many arguments one call of a script can pass on.
 ARGUMENTS_MAX = 4000
 
-_APPLIED = b"*1\r\n$7\r\napplied\r\n"
+HASHED = 64
+"""How many entries are hashed before it is looked whether the thread's turn is over."""
 
-PIECE = 8
-"""How many entries are sealed before it is looked whether the thread's turn is over."""
+PIECE = 16
+"""Of how many commands the operations are made at once: one kind of work behind the other is faster than in turns."""
+
+# What the entry begins with that has to be a batch of its own.
+_FLUSHED = c.encode(c.Flushed(0, b""))[:2]
 
 
 Make = Callable[..., c.Command]
@@ -52,13 +58,20 @@ class Entry(NamedTuple):
     """A command as it goes into the log."""
 
     accepted_ms: int
-    command: c.Command
     payload: bytes
 
     @classmethod
     def of(cls, accepted_ns: int, command: c.Command) -> Entry:
         """Return `command`, accepted at `accepted_ns` (UNIX nanoseconds), as an entry."""
-        return tuple.__new__(cls, (accepted_ns // 1_000_000, command, c.encode(command)))
+        return _new(cls, (accepted_ns // 1_000_000, c.encode(command)))
+
+    @property
+    def command(self) -> c.Command:
+        """What it says."""
+        return c.decode(self.payload)
+
+
+_new = tuple.__new__
 
 
 class Batch(NamedTuple):
@@ -151,6 +164,7 @@ class Operations:
         self._hset: dict[str, list[Any]] = {}
         self._members: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._placed: dict[str, Place] = {}  # behind whatever `_members` has on the same sets
+        self.place: Callable[[str, Place], None] = self._placed.__setitem__  # without a call of its own
 
     def hset(self, key: str, field: str, value: bytes | str) -> None:
         call = self._hset.get(key)
@@ -171,9 +185,6 @@ class Operations:
     def srem(self, key: str, member: str) -> None:
         self._settle(member)
         self._members[key][member] = "SREM"
-
-    def place(self, member: str, place: Place) -> None:
-        self._placed[member] = place
 
     def _settle(self, member: str) -> None:
         """Put the place of `member` in front of what comes next."""
@@ -251,6 +262,41 @@ class Operations:
         return list(found.values())
 
 
+class Draft(list[Entry]):
+    """The entries of a batch, and the operations that they come to: made as they are appended, piece by piece.
+
+    So most of the commands are gone by then, and the collector does not get to see them.
+    """
+
+    __slots__ = ("_appender", "_commands", "_operations")
+
+    def __init__(self, appender: Appender) -> None:
+        self._appender = appender
+        self._commands: list[c.Command] = []
+        self._operations = Operations(appender._keys)
+
+    def append(self, entry: Entry) -> None:
+        appender, commands = self._appender, self._commands
+        # The command that was just encoded is at hand.
+        commands.append(appender._command if entry is appender._entry else entry.command)
+        list.append(self, entry)
+        if len(commands) >= PIECE:
+            self._project()
+
+    def _project(self) -> None:
+        keys, operations = self._appender._keys, self._operations
+        for command in self._commands:
+            PROJECTIONS[command.__class__](keys, command, operations)
+        self._commands.clear()
+
+    def packed(self) -> bytes:
+        """The operations as the script takes them; they are gone then."""
+        self._project()
+        operations = self._operations
+        del self._operations
+        return operations.packed()
+
+
 class Appender:
     """The sink of one writer: `client` must not send anything again by itself.
 
@@ -274,21 +320,26 @@ class Appender:
         self._turn = turn or Turn()
         self._keys = keys
         self._claimed = claimed
+        # The entry that was encoded last, and what of.
+        self._entry: Entry | None = None
+        self._command: c.Command
         self._chain = claimed.chain
         self._last_ms = claimed.last_ms
         self._owner = claimed.owner.encode()
         self._connection: redis.Connection | None = None
-        self._awaited = 0  # answers that are still to come on that connection
-        self._unparsed = True  # whether none of those can be in the driver's own buffer
+        self._answers: Answers | None = None  # to batches, on that connection
         source = script("append.lua")
         self._source = source
-        self._head = _arguments(
-            b"EVALSHA",
-            hashlib.sha1(source, usedforsecurity=False).hexdigest().encode(),
-            b"2",
-            keys.log.encode(),
-            keys.writer.encode(),
-            str(claimed.epoch).encode(),
+        self._head = _request(
+            b"*13\r\n",
+            (
+                b"EVALSHA",
+                hashlib.sha1(source, usedforsecurity=False).hexdigest().encode(),
+                b"2",
+                keys.log.encode(),
+                keys.writer.encode(),
+                str(claimed.epoch).encode(),
+            ),
         )
 
     # -- Encoding ----------------------------------------------------------------------------------------------
@@ -297,16 +348,20 @@ class Appender:
         """Make the command that `item` stands for. One that can not be made is quarantined by name, in its place."""
         if isinstance(item, Entry):
             return item  # it went through the journal
+        operation, key, accepted_ns, make, first, second, third, fourth = item
         try:
-            return Entry.of(item[2], item[3](item[1], item[4], item[5], item[6], item[7]))
+            self._command = command = make(key, first, second, third, fourth)
+            self._entry = entry = _new(Entry, (accepted_ns // 1_000_000, c.encode(command)))
         except Exception as error:  # noqa: BLE001 - whatever it is, the commands behind it must go on
-            operation, key, accepted_ns = item[:3]
+            self._entry = None
             return self._quarantined(accepted_ns // 1_000_000, operation, str(key), error)
+        return entry
 
     def quarantine(self, entry: Entry, cause: BaseException) -> Entry:
         """Return what stands in the log in the place of `entry`, which the server refuses for what is in it."""
         # Its second field says which aggregate it is about, whatever the kind.
-        return self._quarantined(entry.accepted_ms, type(entry.command).__name__, str(entry.command[0])[:200], cause)
+        command = entry.command
+        return self._quarantined(entry.accepted_ms, type(command).__name__, str(command[0])[:200], cause)
 
     def _quarantined(self, accepted_ms: int, operation: str, key: str, error: BaseException) -> Entry:
         reason = f"{type(error).__name__}: {error}"[:2000].encode(errors="replace").decode()
@@ -314,50 +369,44 @@ class Appender:
         return Entry.of(accepted_ms * 1_000_000, c.Quarantined(operation, key, reason))
 
     def size(self, entry: Entry) -> int:
-        return len(entry.payload)
+        payload = entry[1]
+        return LONE if payload.startswith(_FLUSHED) else len(payload)
 
-    def alone(self, entry: Entry) -> bool:
-        return entry.command.__class__ is c.Flushed
+    def draft(self) -> Draft:
+        return Draft(self)
 
     def seal(self, first_position: int, entries: list[Entry]) -> Batch:
-        keys, turn = self._keys, self._turn
-        operations = Operations(keys)
-        stream: list[bytes] = []
-        links: list[bytes] = []
-        ms = self._last_ms
-        position = first_position - 1
-        for position, (accepted_ms, command, payload) in enumerate(entries, first_position):
-            if command.__class__ is c.Flushed:
-                command = c.Flushed(position - 1, self._chain)
-                payload = c.encode(command)
-            project(keys, command, operations)
-            if accepted_ms > ms:
-                ms = accepted_ms
-            entry_id = b"%d-%d" % (ms, position)
-            links.append(link(entry_id, payload))
-            stream += entry_id, payload
-            if not position % PIECE:
-                turn.check()
-        head = next_head(self._chain, links)
+        turn = self._turn
+        if entries.__class__ is Draft:
+            draft = entries
+        else:
+            draft = self.draft()
+            for entry in entries:
+                draft.append(entry)
+        times, payloads = zip(*draft, strict=True)
+        if self.size(draft[0]) == LONE:
+            payloads = (c.encode(c.Flushed(first_position - 1, self._chain)),)
+        # No entry is older than the one before it.
+        latest = islice(accumulate(times, max, initial=self._last_ms), 1, None)
+        entry_ids = [f"{ms}-{position}" for position, ms in enumerate(latest, first_position)]
         turn.check()
-        packed = operations.packed()
+        head = NextHead(self._chain)
+        for i in range(0, len(entry_ids), HASHED):
+            head.extend(entry_ids[i : i + HASHED], payloads[i : i + HASHED])
+            turn.check()
+        stream: list[str | bytes] = [b""] * (2 * len(entry_ids))
+        stream[::2] = entry_ids
+        stream[1::2] = payloads
+        packed = pack_old(stream)
         turn.check()
-        request = (
-            b"*13\r\n"
-            + self._head
-            + _arguments(
-                b"%d" % first_position,
-                b"%d" % position,
-                self._chain,
-                head,
-                pack_old(stream),
-                packed,
-                self._owner,
-            )
-        )
-        self._chain = head
-        self._last_ms = ms
-        return Batch(first_position, position, request)
+        operations = draft.packed()
+        turn.check()
+        last_position, chain = first_position + len(entry_ids) - 1, head.digest()
+        numbers = b"%d" % first_position, b"%d" % last_position
+        request = _request(self._head, (*numbers, self._chain, chain, packed, operations, self._owner))
+        self._chain = chain
+        self._last_ms = max(self._last_ms, *times)
+        return Batch(first_position, last_position, request)
 
     # -- Sending -----------------------------------------------------------------------------------------------
 
@@ -365,21 +414,14 @@ class Appender:
         try:
             connection = self._connection or self._connect()
             connection.send_packed_command([batch.request], check_health=False)
-            self._unparsed = self._unparsed or not self._awaited
-            self._awaited += 1
         except (redis.RedisError, OSError) as error:
             raise self._unavailable(error, _named(self._keys, batch)) from error
 
     def receive(self, batch: Batch) -> None:
-        connection = self._connection
         try:
-            if connection is None:
+            if self._answers is None:
                 raise redis.ConnectionError("the connection was closed")
-            self._awaited -= 1
-            if self._unparsed and _is_applied(connection):
-                return
-            self._unparsed = False  # the driver reads all that there is
-            reply: Any = connection.read_response()
+            reply = self._answers.next()
         except (redis.RedisError, OSError) as error:
             known = self._unavailable(error, _named(self._keys, batch))
             if isinstance(known, Fatal) and isinstance(error, redis.ResponseError):
@@ -472,9 +514,7 @@ class Appender:
         )
 
     def reset(self) -> None:
-        connection, self._connection = self._connection, None
-        self._awaited = 0
-        self._unparsed = True
+        connection, self._connection, self._answers = self._connection, None, None
         if connection is not None:
             connection.disconnect()
             self._client.connection_pool.release(connection)
@@ -500,24 +540,13 @@ class Appender:
             connection.disconnect()
             pool.release(connection)
             raise
-        self._connection = connection
+        line: Any = connection._sock
+        self._connection, self._answers = connection, Answers(line)
         return connection
 
     def _unavailable(self, error: Exception, operation: str) -> Exception:
         known: StorageError = classify(error, operation)
         return Unavailable(known, held=isinstance(known, Held)) if isinstance(known, Held | Retryable) else known
-
-
-def _is_applied(connection: redis.Connection) -> bool:
-    """Take the next answer off the line if it is the one that nearly all are; anything else is left to the driver.
-
-    The driver takes longer to read those nineteen bytes than the server to write a small batch.
-    """
-    raw: Any = connection._sock
-    if raw.__class__ is not socket.socket or raw.recv(len(_APPLIED), socket.MSG_PEEK) != _APPLIED:
-        return False  # encrypted, another answer, or a part of one
-    raw.recv(len(_APPLIED))
-    return True
 
 
 def _unless_foreign(connection: redis.Connection) -> Any:
@@ -534,5 +563,9 @@ def _named(keys: Keys, batch: Batch) -> str:
     return f"append positions {batch.first} to {batch.last} to {keys.log}"
 
 
-def _arguments(*values: bytes) -> bytes:
-    return b"".join([b"$%d\r\n%b\r\n" % (len(value), value) for value in values])
+def _request(head: bytes, arguments: Sequence[bytes]) -> bytes:
+    """Return a command that begins with `head`, an array's length and its first elements, and goes on with those."""
+    parts = [head]
+    for argument in arguments:
+        parts += b"$%d\r\n" % len(argument), argument, b"\r\n"
+    return b"".join(parts)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from workers.sink import Unavailable
+from workers.sink import LONE, Unavailable
 
 SEND = ("sent", "refused", "cut behind it", "swallowed")
 RECEIVE = ("answered", "answer lost")
@@ -90,10 +90,13 @@ class ScriptedSink:
         return item
 
     def size(self, entry: object) -> int:
-        return len(str(entry))
+        return LONE if self.alone(entry) else len(str(entry))
 
     def alone(self, entry: object) -> bool:
         return str(entry).startswith("alone")
+
+    def draft(self) -> list[object]:
+        return []
 
     def seal(self, first_position: int, entries: list[object]) -> Batch:
         batch = Batch(first_position, tuple(entries))

@@ -14,7 +14,7 @@ from tests.support.effort import effort
 from tests.support.scripted_sink import Ahead, Keeping, Lost
 from workers.batch import BatchFormer
 from workers.delivery import REFUSALS_MAX, Delivery, Do, Linger, Nap, Receive, Send
-from workers.sink import Backoff, Regressed, Rejected, Unavailable
+from workers.sink import LONE, Backoff, Regressed, Rejected, Unavailable
 from workers.watermark import Mark
 
 STEPS_MAX = 5000
@@ -75,10 +75,13 @@ class Line:
         return item
 
     def size(self, entry: str) -> int:
-        return len(entry)
+        return LONE if self.alone(entry) else len(entry)
 
     def alone(self, entry: str) -> bool:
         return entry.startswith("alone")
+
+    def draft(self) -> list[str]:
+        return []
 
     def seal(self, first_position: int, entries: list[str]) -> Sealed:
         before, self.head = self.head, hash((self.head, *entries))
