@@ -20,6 +20,7 @@ from tests.support.databases import TRADER
 from tests.support.logs import check_log
 from tests.support.node import TRADED
 from tests.support.orders import OrderFilled, happened, order_after
+from tests.support.topologies import REPLICATED
 from tests.support.topology import Topology
 from tests.support.users import Task
 
@@ -53,8 +54,9 @@ def written(topology: Topology) -> Topology:
 def run(written: Topology) -> Run:
     """Runs a verb as the user for that task; what it printed as JSON, line by line."""
 
-    def running(verb: str, task: Task, *arguments: object, status: int = 0) -> list[Any]:
-        words = [verb, written.place(TRADER, task), *map(str, arguments), "--trader", str(TRADER), "--json"]
+    def running(verb: str, task: Task, *arguments: object, status: int = 0, replica: bool = False) -> list[Any]:
+        place = written.replica_place(TRADER, task) if replica else written.place(TRADER, task)
+        words = [verb, place, *map(str, arguments), "--trader", str(TRADER), "--json"]
         done = CliRunner().invoke(app, words)
         assert done.exit_code == status, (words, done.exception, done.stderr)
         try:
@@ -109,3 +111,10 @@ def test_what_is_archived_is_read_from_there(run: Run, tmp_path: Path) -> None:
     assert [line["position"] for line in run("log", "auditor", "--archive", tmp_path)] == list(range(1, ENTRIES + 1))
     [verified] = run("verify", "auditor", "--archive", tmp_path)
     assert verified["findings"] == []
+
+
+@pytest.mark.parametrize("running", REPLICATED, indirect=True)
+def test_what_is_read_may_come_from_a_replica(run: Run) -> None:
+    assert [line["position"] for line in run("log", "auditor", replica=True)] == list(range(1, ENTRIES + 1))
+    assert run("verify", "auditor", replica=True)[0]["findings"] == []
+    assert run("status", "reader", replica=True)[0]["traders"][0]["position"] == ENTRIES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from eventstore.errors import SyncTimeout, WriterFailed
 from eventstore.keys import Keys
 from tests.support.databases import TRADER
 from tests.support.lives import Life, call_of
-from tests.support.logs import check_log
+from tests.support.logs import check_log, read_fence
 from tests.support.outages import Load, Told, call, called, until
 from tests.support.processes import PythonProcess
 from tests.support.topologies import REPLICATED, TOPOLOGIES
@@ -107,12 +108,15 @@ def test_each_level_is_reached(topology: Topology, tmp_path: Path) -> None:
 
 @replicated
 def test_a_replica_has_what_is_durable(topology: Topology) -> None:
-    with topology.open(durability="replicated(1)") as database:
-        for number in range(20):
+    """Looked at the moment it is confirmed: log, views and fence."""
+    with topology.open(durability="replicated(1)") as database, ExitStack() as clients:
+        replicas = [clients.enter_context(client) for client in topology.replica_clients(KEYS.namespace)]
+        for number in range(1, 31):
             database.add("key", b"%d" % number)
-        assert database.sync(PATIENCE_S, "durable") == 21
-        replica = topology.replicas(KEYS.namespace)[0]
-        assert replica.alive
+            position = database.sync(PATIENCE_S, "durable")
+            assert position == number + 1
+            there = max(replicas, key=lambda client: int(read_fence(client, KEYS)["position"]))
+            assert len(check_log(there, KEYS)) == position
         assert database.health.state == "healthy"
 
 

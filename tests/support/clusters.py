@@ -233,6 +233,9 @@ class Cluster(Topology):
         self.wait_for_primary(namespace, besides=source)
         return target
 
+    def replica_clients(self, namespace: str = "") -> list[Redis]:
+        return [server.client(redis_connect_func=_connect_to_read) for server in self.replicas(namespace)]
+
     def clients(self) -> list[Redis]:
         return [node.client() for node in self.nodes if node.leads()]
 
@@ -256,6 +259,13 @@ class Cluster(Topology):
             and all(first.leads() and all(node.follows(first) for node in others) for first, *others in self.shards)
             and all(len({other.owner(slot) for other in self.nodes}) == 1 for slot in (0, SLOTS // 2, SLOTS - 1))
         )
+
+
+def _connect_to_read(connection: Any) -> None:
+    """Connect to a replica that shall answer by itself, rather than name its primary."""
+    connection.on_connect()
+    connection.send_command("READONLY")
+    connection.read_response()
 
 
 def slot_of(key: str) -> int:

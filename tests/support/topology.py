@@ -108,6 +108,10 @@ class Topology(ABC):
         """A client that may do anything, at the server that has the keys of that namespace now. To be closed."""
         return self.primary(namespace).client()
 
+    def replica_clients(self, namespace: str = "") -> list[Redis]:
+        """Such clients, one at every replica of that namespace. To be closed."""
+        return [server.client() for server in self.replicas(namespace)]
+
     def clients(self) -> list[Redis]:
         """Such clients, one at every server that takes writes. To be closed."""
         return [self.client_of()]
