@@ -70,7 +70,7 @@ def doctor(
     if as_json:
         _print_json(redact(url), facts, findings)
     else:
-        _show(redact(url), facts, findings, all_findings=all_findings)
+        _show(redact(url), findings, all_findings=all_findings)
     if any(finding.severity == "wrong" for finding in findings):
         raise typer.Exit(1)
 
@@ -106,22 +106,34 @@ def _described(finding: Finding) -> dict[str, Any]:
     return asdict(finding) | {"at": finding.at or None}
 
 
-def _show(url: str, facts: Facts, findings: list[Finding], *, all_findings: bool) -> None:
+def _show(url: str, findings: list[Finding], *, all_findings: bool) -> None:
     out = console()
     out.print(url, style="bold", markup=False, soft_wrap=True)
-    several = len(facts.servers) > 1
+    several = len({finding.at for finding in findings if finding.at}) > 1
     for severity in SEVERITIES:
+        if severity == "ok" and not all_findings:
+            continue
+        alike: dict[tuple[str, str, str | None], list[Finding]] = {}
         for finding in findings:
-            if finding.severity != severity or (severity == "ok" and not all_findings):
-                continue
+            if finding.severity == severity:
+                alike.setdefault((finding.name, finding.means, finding.mend), []).append(finding)
+        for (name, means, mend), these in alike.items():
             line = Text("  ")
             line.append(f"{_SAID.get(severity, severity):<8}  ", _SHOWN[severity])
-            line.append(finding.name, "bold")
-            line.append(f"{f' at {finding.at}' if several and finding.at else ''}: {finding.found}")
+            line.append(name, "bold")
+            line.append(f": {_found(these, several=several)}")
             out.print(line, soft_wrap=True)
-            out.print(f"            {finding.means}", markup=False, soft_wrap=True)
-            if finding.mend is not None:
-                out.print(f"            mend: {finding.mend}", markup=False, soft_wrap=True)
+            out.print(f"            {means}", markup=False, soft_wrap=True)
+            if mend is not None:
+                out.print(f"            mend: {mend}", markup=False, soft_wrap=True)
     count = Counter(finding.severity for finding in findings)
     said = [f"{count[severity]} {_SAID.get(severity, severity)}" for severity in SEVERITIES if count[severity]]
     out.print(f"{counted(len(findings), 'thing')} looked at: {', '.join(said)}", markup=False)
+
+
+def _found(findings: list[Finding], *, several: bool) -> str:
+    """Return what was found, and where, if there are several places; each thing once."""
+    places: dict[str, list[str]] = {}
+    for finding in findings:
+        places.setdefault(finding.found, []).extend([finding.at] if several and finding.at else [])
+    return "; ".join(f"{found} ({', '.join(ats)})" if ats else found for found, ats in places.items())

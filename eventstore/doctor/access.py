@@ -44,6 +44,12 @@ def _reachable(server: Server) -> Finding:
             "it does not know the user of the URL: a writer is held there, also after a failover to it",
             "ACL SETUSER there, too, as eventstore acl prints it: servers do not tell each other of users",
         )
+    if server.has_log:
+        return look.wrong(
+            server.refused,
+            "the log is there: nothing can be written or read until it is back, or another server takes over",
+            "start it, or see what is between",
+        )
     return look.unseen(
         server.refused, "nothing is known of it: it may be down, or not reached from here", "run this there"
     )

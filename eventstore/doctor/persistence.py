@@ -46,7 +46,7 @@ def _aof(facts: Facts, server: Server) -> Finding:
             return look.warning("appendonly no, no snapshots", f"all that it has is lost at a restart: {_LOSS}", _ON)
         return look.warning(
             "appendonly no, no snapshots, no replica",
-            f"applied is as safe as this one process: at a restart the log is gone. {_LOSS}",
+            f"applied is as safe as this one process: at a restart the log is gone: {_LOSS}",
             _ON,
         )
     snapshots = f"snapshots {save}" if save else f"snapshots could not be seen: {unseen_setting(server)}"
