@@ -7,12 +7,12 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from eventstore.bulk import records_from
-from eventstore.codec import Serializer, reads_at_places
+from eventstore.codec import Serializer, read_plain_identifiers, reads_at_places
 from eventstore.errors import CodecError, DamagedRecord
 from eventstore.model.accounts import Account
 from eventstore.model.errors import ModelError
 from eventstore.model.events import AccountState, OrderEvent, OrderFilled
-from eventstore.model.identifiers import PositionId
+from eventstore.model.identifiers import ClientOrderId, PositionId
 from eventstore.model.orders import Order
 from eventstore.model.positions import Position, PositionBasis
 from eventstore.model.record import Record
@@ -138,6 +138,8 @@ def many_from(
     build = _BUILDERS.get(fold)
     rows = [None if build is None else _rows(fields) for _, fields in page]
     trader_id, order_ids = places_in([key for key, _ in page])
+    if order_ids:
+        order_ids = [*(read_plain_identifiers(ClientOrderId, order_ids) or order_ids)]
     owners = [order_id for order_id, row in zip(order_ids, rows, strict=False) for _ in row or ()]
     records = iter(records_from([data for row in rows for data in row or ()], serializer, trader_id, owners))
     for (_, fields), row in zip(page, rows, strict=True):

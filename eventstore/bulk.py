@@ -9,7 +9,7 @@ it or says what is wrong with it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -34,8 +34,8 @@ from eventstore.codec import (
 )
 from eventstore.errors import CodecError
 from eventstore.model.currency import Currency
-from eventstore.model.identifiers import UUID4, Identifier
-from eventstore.model.record import EMPTY_INFO, U64_MAX, Field, Record
+from eventstore.model.identifiers import UUID4, ClientOrderId, Identifier
+from eventstore.model.record import EMPTY_INFO, Field, Record
 from eventstore.model.values import Money
 from eventstore.schema import SHORT_SINCE, TYPES, VERSIONS
 
@@ -46,6 +46,8 @@ TOGETHER = 1024
 """Records that are read together: more of them would leave the processor's cache."""
 
 _NONE = type(None)
+_EQUAL_ALONE = frozenset({str, _NONE})
+"""Kinds of stored values that are equal to none of another kind, as 1 is to True."""
 _NOT_PLAIN = (CodecError, ValueError, TypeError, LookupError, ArithmeticError)
 _UUID_HEX = (*range(8), *range(9, 13), *range(14, 18), *range(19, 23), *range(24, 36))
 """Where the digits of a UUID stand in its text."""
@@ -72,24 +74,24 @@ def records_from(
     return found
 
 
-def _records_from(data: Sequence[bytes], trader_id: str | None, order_ids: Sequence[str]) -> list[Record | None]:
-    found: list[Record | None] = [None] * len(data)
+def _records_from(data: Sequence[bytes], trader_id: str | None, order_ids: Sequence[str]) -> Sequence[Record | None]:
+    nothing = [None] * len(data)
     try:
         rows = _rows(data)
+        tags = [row[0] for row in rows]
         places: dict[int, list[int]] = {}
-        for place, row in enumerate(rows):
-            places.setdefault(row[0], []).append(place)
+        for place, tag in enumerate(tags):
+            places.setdefault(tag, []).append(place)
     except _NOT_PLAIN:
-        return found
+        return nothing
+    found: dict[int, Iterator[Record | None]] = {}
     for tag, of_tag in places.items():
         try:
-            ids = [order_ids[place] for place in of_tag] if order_ids else ()
-            records = _records(tag, [rows[place] for place in of_tag], trader_id, ids)
+            ids = [*map(order_ids.__getitem__, of_tag)] if order_ids else ()
+            found[tag] = iter(_records(tag, [*map(rows.__getitem__, of_tag)], trader_id, ids))
         except _NOT_PLAIN:
-            continue
-        for place, record in zip(of_tag, records, strict=True):
-            found[place] = record
-    return found
+            found[tag] = iter(nothing)
+    return [*map(next, map(found.__getitem__, tags))]
 
 
 def _rows(data: Sequence[bytes]) -> list[Any]:
@@ -110,15 +112,15 @@ def _records(tag: Any, rows: list[Any], trader_id: str | None, order_ids: Sequen
         raise CodecError("not plain")
     (version,) = set(versions)
     since = SHORT_SINCE.get(tag)
-    if order_ids and since is not None and version >= since:
-        _fill_in(columns, [trader_id] * len(rows), order_ids)
     # Before fields were left out, the same ones were there.
     if version != VERSIONS[tag] and not (since == VERSIONS[tag] and version == since - 1):
         raise CodecError("not plain")
     kind = TYPES[tag]
-    values = [read(column) for read, column in zip(_column_readers(kind), columns, strict=True)]
-    if order_ids and columns[TS_INIT] is columns[TS_EVENT]:
-        values[TS_INIT] = values[TS_EVENT] = [*values[TS_EVENT]]
+    readers = _column_readers(kind)
+    if order_ids and since is not None and version >= since:
+        values = _read_at_places(readers, columns, [trader_id] * len(rows), order_ids)
+    else:
+        values = [read(column) for read, column in zip(readers, columns, strict=True)]
     records = [*map(tuple.__new__, repeat(kind, len(rows)), zip(*values, strict=True))]
     if kind._validate is not Record._validate:
         for record in records:
@@ -126,15 +128,29 @@ def _records(tag: Any, rows: list[Any], trader_id: str | None, order_ids: Sequen
     return records
 
 
-def _fill_in(columns: list[Column], trader_ids: Column, order_ids: Column) -> None:
-    """Put into the columns of orders' events what was left out of them; where all of it was, that is one column."""
+def _read_at_places(
+    readers: Sequence[ReadColumn], columns: list[Column], trader_ids: Column, order_ids: Column
+) -> list[Iterable[Any]]:
+    """Return the values of the columns of orders' events, with what was left out of them."""
+    is_same_time = False
     for place, given in ((TS_INIT, columns[TS_EVENT]), (TRADER_ID, trader_ids), (ORDER_ID, order_ids)):
         column = columns[place]
         left_out = column.count(None)
         if left_out == len(column):
             columns[place] = given
+            is_same_time |= place == TS_INIT
         elif left_out:
             columns[place] = [one if stored is None else stored for stored, one in zip(column, given, strict=True)]
+    times = [*readers[TS_EVENT](columns[TS_EVENT])]
+    values: list[Iterable[Any]] = []
+    for place, (read, column) in enumerate(zip(readers, columns, strict=True)):
+        if place == TS_EVENT or (place == TS_INIT and is_same_time):
+            values.append(times)
+        elif column is order_ids and set(map(type, column)) == {ClientOrderId}:
+            values.append(column)
+        else:
+            values.append(read(column))
+    return values
 
 
 @functools.cache
@@ -146,11 +162,12 @@ def _column_readers(kind: type[Record]) -> tuple[ReadColumn, ...]:
 def _column_reader(plan: ReadPlan, place: int) -> ReadColumn:
     spec, convert = plan.specs[place], plan.conversions[place]
     kinds = frozenset(plan.kinds[place])
-    read, optional = _plain_reader(spec, convert), spec.optional
+    read = _plain_reader(spec, convert)
 
     def read_column(column: Column) -> Iterable[Any]:
-        if column[0] is None and optional and column.count(None) == len(column):
-            return column
+        first = column[0]
+        if first.__class__ in _EQUAL_ALONE and first.__class__ in kinds and column.count(first) == len(column):
+            return column if first is None or convert is None else repeat(convert(first), len(column))
         found = set(map(type, column))
         if not found <= kinds:
             raise CodecError("not plain")
@@ -187,8 +204,6 @@ def _plain_reader(spec: Field, convert: Convert | None) -> ReadColumn | None:
 
 def _read_remembered(remembered: Remembered, column: Column) -> Iterable[Any]:
     distinct = set(column)
-    if len(distinct) == 1:
-        return repeat(remembered[column[0]], len(column))
     if len(distinct) == len(column) and column[0] not in remembered:
         return remembered.take(column)  # most likely all of them are new
     remembered.learn(distinct)
@@ -201,16 +216,16 @@ def _read_new(kind: type[Identifier], convert: Convert, column: Column) -> Itera
 
 
 def _read_distinct(convert: Convert, column: Column) -> Iterable[Any]:
+    if column.count(column[0]) == len(column):
+        return repeat(convert(column[0]), len(column))
     values = {value: convert(value) for value in set(column)}
-    if len(values) == 1:
-        return repeat(values[column[0]], len(column))
     return map(values.__getitem__, column)
 
 
 def _read_times(convert: Convert, column: Column) -> Iterable[int]:
     kinds = set(map(type, column))
     if kinds == {int}:
-        if min(column) >= 0 and max(column) <= U64_MAX:
+        if min(column) >= 0:  # and none of them has more than 64 bits, in MessagePack
             return column
     elif kinds == {str} and len(max(column, key=len)) < 20 and all(column):
         digits = "".join(column)

@@ -12,6 +12,7 @@ from eventstore.errors import UnknownId
 from eventstore.facade import CacheDatabase
 from eventstore.intake import Intake
 from eventstore.ledger import check
+from eventstore.loader import collector_paused
 from eventstore.model.accounts import Account
 from eventstore.model.identifiers import AccountId, ClientOrderId, InstrumentId, PositionId
 from eventstore.model.instrument import Instrument
@@ -61,7 +62,7 @@ class RedisCacheDatabase(Intake, CacheDatabase):
     """
 
     def load_all(self) -> dict[str, dict[Any, Any]]:
-        with self._learning() as meanwhile:
+        with collector_paused(), self._learning() as meanwhile:
             currencies, instruments, synthetics, accounts, orders, positions = self._load_at_one_moment(
                 lambda loader: (
                     loader.currencies(),

@@ -28,6 +28,9 @@ Hash = tuple[str, dict[bytes, bytes] | DamagedRecord]
 EVENTS = 1024
 """Events that are read from their bytes together, about."""
 
+SEARCHED = 20_000
+"""Objects that the collector searches at a time, about, if it has to search what is built."""
+
 FROZEN_MAX = 1000
 """Objects that the interpreter itself keeps from the collector. Where there are more, the host does so on purpose."""
 
@@ -267,17 +270,36 @@ def collector_paused() -> Iterator[None]:
 
     Otherwise it would search it again and again, and once more behind the load's end.
     """
-    enabled = gc.isenabled()
-    gc.disable()
+    if not gc.isenabled():
+        yield
+    elif gc.get_freeze_count() > FROZEN_MAX:
+        with _searched_once():
+            yield
+    else:
+        gc.disable()
+        try:
+            yield
+        finally:
+            # Both at once make what is new as old as what was there: nothing but a full collection looks at it.
+            gc.freeze()
+            gc.unfreeze()
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _searched_once() -> Iterator[None]:
+    """Let the collector search what is built once, while the processor still has it in its cache, and call it old.
+
+    For a host that has frozen what it had: to call all that is new old at the end would thaw that.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(SEARCHED, -1, 2**31 - 1)
     try:
         yield
     finally:
-        if enabled:
-            if gc.get_freeze_count() <= FROZEN_MAX:
-                # Both at once make what is new as old as what was there: nothing but a full collection looks at it.
-                gc.freeze()
-                gc.unfreeze()
-            gc.enable()
+        if gc.get_count()[0] > thresholds[0]:
+            gc.collect(1)
+        gc.set_threshold(*thresholds)
 
 
 def _read(key: str, field: str, value: str | bytes, make: Callable[[str], A]) -> A:

@@ -307,7 +307,7 @@ class Store(Ledger):
         id_of: Callable[[A], K],
         life_of: Callable[[A, int], Life],
     ) -> dict[K, A]:
-        with self._learning() as meanwhile:
+        with collector_paused(), self._learning() as meanwhile:
             return self._known(lives, meanwhile, self._load_at_one_moment(load), id_of, life_of)
 
     def _known(

@@ -9,7 +9,7 @@ import pytest
 
 from eventstore.errors import DamagedRecord
 from eventstore.keys import Keys
-from eventstore.loader import FROZEN_MAX, collector_paused
+from eventstore.loader import FROZEN_MAX, SEARCHED, collector_paused
 from eventstore.model.enums import OrderSide, OrderType, TriggerType
 from eventstore.model.events import (
     OrderAccepted,
@@ -148,6 +148,22 @@ def test_a_load_leaves_nothing_young_to_the_collector() -> None:
     assert gc.isenabled()
     young = {id(item) for generation in (0, 1) for item in gc.get_objects(generation)}
     assert young.isdisjoint(map(id, built))
+
+
+def test_what_is_built_is_old_too_where_the_host_froze_what_it_had() -> None:
+    kept: list[list[Any]] = [[] for _ in range(FROZEN_MAX + 1)]
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    try:
+        with collector_paused():
+            built: list[list[Any]] = [[] for _ in range(3 * SEARCHED)]
+            assert gc.get_count()[0] <= SEARCHED
+        young = {id(item) for generation in (0, 1) for item in gc.get_objects(generation)}
+        assert sum(id(item) in young for item in built) <= thresholds[0]
+        assert gc.get_threshold() == thresholds
+    finally:
+        gc.unfreeze()
+    assert len(kept) > FROZEN_MAX
 
 
 def test_what_the_host_froze_stays_frozen() -> None:

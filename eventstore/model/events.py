@@ -127,21 +127,19 @@ class OrderInitialized(OrderEvent):
     reconciliation: bool = False
 
     def _validate(self) -> None:
-        foreign, needed = _FOREIGN_OPTIONS[self.order_type], _NEEDED_OPTIONS[self.order_type]
+        foreign = _FOREIGN_OPTIONS[self.order_type]
         if not foreign.at_default(self):
             name = next(name for name in foreign.names if getattr(self, name) != _OPTION_DEFAULTS[name])
             raise InvalidValue(
                 f"OrderInitialized {self.client_order_id}: a {self.order_type.name} order has no {name}; leave it out"
             )
-        for name in needed:
-            if getattr(self, name) is None:
+        for name in _OFFSETS[self.order_type]:
+            offset = getattr(self, name)
+            if offset is None:  # a trailing stop may start without its prices, not without these
                 raise InvalidValue(
                     f"OrderInitialized {self.client_order_id}: a {self.order_type.name} order needs a {name}"
                 )
-        for name in ("limit_offset", "trailing_offset"):
-            offset = getattr(self, name)
-            if offset is not None:
-                parse_decimal(f"OrderInitialized.{name}", offset)
+            parse_decimal(f"OrderInitialized.{name}", offset)
 
     def to_dict(self) -> dict[str, Any]:
         values = super().to_dict()
@@ -177,8 +175,7 @@ class _Foreign:
 
 
 _FOREIGN_OPTIONS = {kind: _Foreign(_OPTION_NAMES - set(names)) for kind, names in ORDER_OPTIONS.items()}
-# A trailing stop may start without its prices, a limit or stop order not.
-_NEEDED_OPTIONS = {
+_OFFSETS = {
     kind: [name for name in ("trailing_offset", "limit_offset") if name in names]
     for kind, names in ORDER_OPTIONS.items()
 }

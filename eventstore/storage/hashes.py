@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import redis
 
@@ -19,6 +19,8 @@ FIELDS: Final = 4096
 """Fields to a page, about: what nobody has taken yet fills the server's memory."""
 
 _FIRST_PAGE: Final = 8  # before anything is known of the size of the hashes
+
+_REPLIES = (list, dict, Exception)  # what HGETALL is answered with; the parser has another mark for half a reply
 
 Fields = dict[bytes, bytes]
 
@@ -69,12 +71,12 @@ class _Line:
                 self._ask(page)
             if following:
                 self._ask(following)
-            hashes = [self._receive(key) for key in page]
+            replies = self._receive(len(page))
             self._asked.popleft()
         except (redis.ConnectionError, redis.TimeoutError, OSError):
             self.close()
-            return self._read_by_driver(page)
-        return hashes
+            replies = self._ask_by_driver(page)
+        return [_fields(key, reply) for key, reply in zip(page, replies, strict=True)]
 
     def _ask(self, page: list[str]) -> None:
         pool = self._client.connection_pool
@@ -85,29 +87,34 @@ class _Line:
         self._asked.append(page)
         self._connection.send_packed_command([request], check_health=False)
 
-    def _receive(self, key: str) -> Fields | DamagedRecord:
-        try:
-            reply = self._connection.read_response()
-        except redis.ResponseError as error:
-            if "WRONGTYPE" not in str(error):
-                raise
-            return _no_hash(key)
-        if reply.__class__ is dict:
-            return reply  # so it comes where the protocol has maps
-        items = iter(reply)
-        return dict(zip(items, items, strict=True))
+    def _receive(self, count: int) -> list[Any]:
+        """Return so many replies, each an error if it is one."""
+        parser = self._connection._parser
+        next_reply: Any = getattr(getattr(parser, "_reader", None), "gets", None)
+        read_more: Any = getattr(parser, "read_from_socket", None)
+        if next_reply is None or read_more is None:
+            return [self._receive_one() for _ in range(count)]
+        # Straight from the parser in C: the driver's way to a reply takes four times as long as parsing it.
+        replies = []
+        for _ in range(count):
+            reply = next_reply()
+            while not isinstance(reply, _REPLIES):
+                read_more()
+                reply = next_reply()
+            replies.append(reply)
+        return replies
 
-    def _read_by_driver(self, page: list[str]) -> list[Fields | DamagedRecord]:
+    def _receive_one(self) -> Any:
+        try:
+            return self._connection.read_response()
+        except redis.ResponseError as error:
+            return error
+
+    def _ask_by_driver(self, page: list[str]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
         for key in page:
             pipeline.hgetall(key)
-        replies = pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
-                raise reply
-        return [
-            _no_hash(key) if isinstance(reply, Exception) else reply for key, reply in zip(page, replies, strict=True)
-        ]
+        return pipeline.execute(raise_on_error=False)
 
     def close(self) -> None:
         """Give the connection back; one that owes answers is closed first."""
@@ -119,5 +126,12 @@ class _Line:
         self._asked.clear()
 
 
-def _no_hash(key: str) -> DamagedRecord:
+def _fields(key: str, reply: Any) -> Fields | DamagedRecord:
+    if reply.__class__ is list:
+        items = iter(reply)
+        return dict(zip(items, items, strict=True))
+    if reply.__class__ is dict:
+        return cast(Fields, reply)  # so it comes where the protocol has maps
+    if "WRONGTYPE" not in str(reply):
+        raise reply
     return DamagedRecord(key, "", "it is no hash: somebody else wrote it")
