@@ -6,16 +6,17 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from rich.markup import escape
-from rich.table import Table
-
-from eventstore.cli.output import bytes_text, console, counted, iso, print_json
+from eventstore.cli.entries import one_line, write_line
+from eventstore.cli.output import bytes_text, counted, iso, print_json
 from eventstore.cli.owners import closed, owner_of
 from eventstore.storage.fleet import Follower, Standing, followers, standings
 from eventstore.storage.observer import Observer
 
 FORMAT: Final = 1
 """Version of what ``--json`` prints; see docs/cli.md."""
+
+_HEADS: Final = ("trader", "node", "position", "entries", "memory", "heartbeat", "last entry", "replicas", "writer")
+_NUMBERS: Final = frozenset({"position", "entries", "memory", "heartbeat", "last entry"})
 
 
 class Line(NamedTuple):
@@ -87,43 +88,45 @@ def _print_json(url: str, nodes: Sequence[tuple[str, list[Follower] | None]], li
 
 
 def _show(url: str, nodes: Sequence[tuple[str, list[Follower] | None]], lines: Sequence[Line]) -> None:
-    out = console()
     if not lines:
-        out.print(f"no trader has a log at {url}", markup=False, soft_wrap=True)
+        write_line(f"no trader has a log at {url}")
         return
-    several = len(nodes) > 1
     behind = {name: _behind(replicas) for name, replicas in nodes}
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("trader")
-    if several:
-        table.add_column("node")
-    for name in ("position", "entries", "memory"):
-        table.add_column(name, justify="right")
-    table.add_column("writer")
-    for name in ("heartbeat", "last entry", "replicas behind"):
-        table.add_column(name, justify="right")
-    for line in lines:
-        said = line.to_json()
-        cells = [escape(said["trader_id"]), *([line.node] if several else [])]
-        if said["position"] is None:
-            cells += [
-                "?",
-                f"{said['entries']:,}",
-                bytes_text(said["memory_bytes"]),
-                f"[red]{escape(said['wrong'] or 'gone')}[/]",
-            ]
-        else:
-            cells += [f"{said['position']:,}", f"{said['entries']:,}", bytes_text(said["memory_bytes"]), _writer(said)]
-        cells += [_ago(said["heartbeat_age_s"]), _ago(said["last_age_s"]), behind[line.node]]
-        table.add_row(*cells)
-    out.print(table, soft_wrap=True)
-    out.print(f"{counted(len(lines), 'trader')} at {counted(len(nodes), 'node')}", markup=False)
+    rows = [_HEADS, *(_cells(line, behind[line.node]) for line in lines)]
+    if len(nodes) == 1:
+        rows = [(row[0], *row[2:]) for row in rows]
+    # A table of rich's takes seconds for a thousand lines.
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if head in _NUMBERS else cell.ljust(width)
+            for cell, width, head in zip(row, widths, rows[0], strict=True)
+        ]
+        write_line("  ".join(cells).rstrip())
+    write_line(f"{counted(len(lines), 'trader')} at {counted(len(nodes), 'node')}")
+
+
+def _cells(line: Line, behind: str) -> tuple[str, ...]:
+    said = line.to_json()
+    return (
+        one_line(said["trader_id"]),
+        line.node,
+        "?" if said["position"] is None else f"{said['position']:,}",
+        f"{said['entries']:,}",
+        bytes_text(said["memory_bytes"]),
+        _ago(said["heartbeat_age_s"]),
+        _ago(said["last_age_s"]),
+        behind,
+        _writer(said),
+    )
 
 
 def _writer(said: dict[str, Any]) -> str:
+    if said["position"] is None:
+        return one_line(said["wrong"] or "its fence is gone")
     end = {True: "closed", False: "open", None: "?"}[said["closed"]]
-    wrong = f" [red]{escape(said['wrong'])}[/]" if said["wrong"] else ""
-    return f"{said['epoch']:,} {escape(str(said['host'] or '?'))}:{said['pid'] or '?'} {end}{wrong}"
+    wrong = f" {said['wrong']}" if said["wrong"] else ""
+    return one_line(f"{said['epoch']:,} {said['host'] or '?'}:{said['pid'] or '?'} {end}{wrong}")
 
 
 def _behind(replicas: list[Follower] | None) -> str:
@@ -131,10 +134,10 @@ def _behind(replicas: list[Follower] | None) -> str:
     if replicas is None:
         return "?"
     if not replicas:
-        return "no replica"
+        return "none"
     worst = max(replicas, key=lambda replica: (replica.state != "online", replica.behind_bytes))
     state = "" if worst.state == "online" else f"{worst.state}, "
-    return f"{len(replicas)}: {state}{bytes_text(worst.behind_bytes)}"
+    return f"{len(replicas)}, {state}{bytes_text(worst.behind_bytes)} behind"
 
 
 def _ago(seconds: float | None) -> str:

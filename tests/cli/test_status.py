@@ -164,7 +164,7 @@ def test_all_is_one_line_a_trader_with_how_far_replicas_are_behind(eventstore: R
     lines = text.splitlines()
     assert [line.split()[0] for line in lines] == ["trader", "T-1", "T-2", "T-3", "3"]
     assert f"1 {socket.gethostname()}:{os.getpid()} closed" in lines[1]
-    assert "1: " in lines[1]
+    assert "1, 0 B behind" in lines[1]
 
 
 def test_all_of_nobody_is_no_error_and_one_of_all_is_wrong_usage(eventstore: Run, redis_url: str) -> None:
