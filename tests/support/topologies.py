@@ -28,6 +28,8 @@ from tests.support.topology import Topology
 from tests.support.users import Task, Users
 
 _PASSWORD = "p@ss:/?#0"
+_PATIENT_MS = 3_000
+"""How long a server may be silent that nobody kills: on a busy machine that says little."""
 _NO_TLS = re.compile("Bad directive|connection type tls")
 
 
@@ -141,8 +143,12 @@ def _every() -> dict[str, Callable[[], Topology]]:
         made[f"plain on {name}"] = partial(One, tcp=True, binary=binary)
     # Six servers each: with the one that there usually is, the newest, and those that were asked for.
     for name in dict.fromkeys([[*servers][-1], max(servers, key=_version), *asked_for]):
-        made[f"sentinel on {name}"] = partial(Sentinels, binary=servers[name], traders=_TRADERS)
-        made[f"cluster on {name}"] = partial(Cluster, binary=servers[name], traders=_TRADERS)
+        made[f"sentinel on {name}"] = partial(
+            Sentinels, binary=servers[name], traders=_TRADERS, down_after_ms=_PATIENT_MS
+        )
+        made[f"cluster on {name}"] = partial(
+            Cluster, binary=servers[name], traders=_TRADERS, node_timeout_ms=_PATIENT_MS
+        )
     return made
 
 
