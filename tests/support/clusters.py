@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
-import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,7 +18,7 @@ from eventstore.model.identifiers import TraderId
 from tests.support.databases import TRADER
 from tests.support.migration import Migration
 from tests.support.outages import until
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, free_port
 from tests.support.topology import CONDITIONS, Topology
 from tests.support.users import Task, Users
 
@@ -46,7 +44,7 @@ class ClusterNode(RedisServer):
         }
         super().__init__(
             binary=binary,
-            port=_free_port(),
+            port=free_port(_BUS),
             password=_PASSWORD,
             users=users,
             config={**CONDITIONS, **directives, **config},
@@ -279,19 +277,3 @@ def _name_in(slot: int) -> str:
 
 def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _free_port() -> int:
-    """A port that nobody listens on, nor at the one above it where the nodes talk to each other.
-
-    Below those that the system hands out, so that nobody gets the other one meanwhile.
-    """
-    while True:
-        port = random.randrange(10_000, 22_000)
-        try:
-            for each in (port, port + _BUS):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", each))
-        except OSError:
-            continue
-        return port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -248,11 +249,20 @@ class RedisServer:
             return False
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(further: int = 0) -> int:
+    """A port of the loopback that nobody listens on, nor on the one so much further.
+
+    Below those that the system gives to whoever connects, so that nobody gets it meanwhile.
+    """
+    while True:
+        port = secrets.choice(range(10_000, 32_000 - further))  # Hypothesis seeds `random`, in every process alike
+        try:
+            for each in {port, port + further}:
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", each))
+        except OSError:
+            continue
+        return port
 
 
 MORE_SERVERS = "EVENTSTORE_TEST_SERVERS"
