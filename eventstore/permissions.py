@@ -43,11 +43,8 @@ NEEDED: Final[dict[Task, tuple[str, ...]]] = {
         "scan", "eval", "type", "rename", "unlink", "pttl", "hgetall", "hlen", "hmget", "hset", "sadd", "scard",
         "smembers", "xrange",
     ),
-    # What `doctor` asks, to see all that it looks for.
-    "doctor": (
-        "ping", "time", "info", "config|get", "eval", "evalsha", "type", "pttl", "hmget", "xrevrange", "acl|whoami",
-        "acl|dryrun",
-    ),
+    # Lets `doctor` see all that it looks for, beside what else its user does.
+    "doctor": ("time", "info", "config|get", "type", "pttl", "hmget", "xrevrange", "acl|whoami", "acl|dryrun"),
 }  # fmt: skip
 """What each task needs at a server, as an ACL rule names it."""
 
@@ -193,22 +190,9 @@ def asked_for(durability: Durability) -> tuple[str, ...]:
     return (("waitaof",) if durability.on_disk else ("wait",)) if durability.asks else ()
 
 
-def sentinel_commands(*, replicas: bool = False, doctor: bool = False) -> list[str]:
-    """Return the commands of the user that asks the sentinels where the servers are.
-
-    Parameters
-    ----------
-    replicas : bool
-        Whether it reads from replicas.
-    doctor : bool
-        Whether it also runs `doctor`.
-    """
-    found = [*EVERYBODY, "sentinel|master"]
-    if replicas or doctor:
-        found.append("sentinel|replicas")
-    if doctor:
-        found.append("sentinel|sentinels")
-    return found
+def sentinel_commands(*, replicas: bool = False) -> list[str]:
+    """Return the commands of the user that asks the sentinels where the servers are; also where replicas are."""
+    return [*EVERYBODY, "sentinel|master", *(["sentinel|replicas"] if replicas else [])]
 
 
 def sentinel_rules(commands: Iterable[str], password: str = "PASSWORD") -> list[str]:  # noqa: S107 - as above

@@ -52,7 +52,7 @@ def acl(
     roles = role or [Role.WRITER]
     line = as_acl_file if acl_file else as_command
     if sentinel_user:
-        commands = sentinel_commands(replicas=from_replica, doctor=doctor)
+        commands = sentinel_commands(replicas=from_replica)
         write_line(line(_name(name, "sentinel-user"), sentinel_rules(commands)))
         return
     if sentinel and cluster:

@@ -16,14 +16,14 @@ _CLIENTS_MANY: Final = 0.9
 def judge(facts: Facts) -> Iterator[Finding]:
     """Say what the servers take."""
     for server in facts.seen():
-        yield _scripts(server)
+        yield _scripts(facts, server)
         yield _script_time(server)
         yield _argument(facts, server)
         yield _query(facts, server)
         yield _clients(server)
 
 
-def _scripts(server: Server) -> Finding:
+def _scripts(facts: Facts, server: Server) -> Finding:
     look = Look("scripts", server.address, "EVAL, EVALSHA of a script that does nothing")
     means = "every batch is a script: without, nothing can be written"
     mend = "+eval +evalsha +script|load, as eventstore acl prints it"
@@ -33,6 +33,8 @@ def _scripts(server: Server) -> Finding:
     if scripts.refused:
         if not scripts.refused.startswith(("NOPERM", "ERR unknown command")):
             return look.unseen(scripts.refused, means, mend)
+        if facts.wanted.task != "writer":
+            return look.note(scripts.refused, f"{means}; who only reads needs none", mend)
         return look.wrong(scripts.refused, means, mend)
     if not scripts.has_messagepack:
         return look.wrong("they run, without cmsgpack", "the scripts unpack batches with it", "Redis or Valkey itself")

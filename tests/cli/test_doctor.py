@@ -189,6 +189,29 @@ def test_what_a_user_may_do_is_found_out(server: RedisServer, task: Task) -> Non
         assert said.severity in ("ok", "unseen")
 
 
+def test_with_the_rights_that_are_printed_for_it_all_is_seen_and_each_is_needed(server: RedisServer) -> None:
+    """For a writer; for a reader all but what scripts would say. On 6.2 nobody says what a user may do."""
+    open_database(server.url).close()
+    for task in ("writer", "reader"):
+        tasks: list[Any] = [task, "doctor"]
+        commands = Grant(tasks=tasks, trader_id=TRADER).commands()
+
+        def unseen(without: str = "", task: Any = task, commands: list[str] = commands) -> set[str]:
+            rules = [f"+{command}" for command in commands if command != without]
+            with user(server, "on", ">PASSWORD", f"~{KEYS.prefix}*", "-@all", *rules) as url:
+                found = findings(url, task=task)
+            assert without or not [one for one in found.values() if one.severity == "wrong"]
+            return {name for name, one in found.items() if one.severity == "unseen"}
+
+        whole = unseen()
+        if "6.2" in _version(server):
+            whole -= {"permissions_writer", "permissions_reader", "permissions_auditor"}
+        assert whole == (set() if task == "writer" else {"script_permissions"})
+        if task == "reader" and "6.2" not in _version(server):
+            for command in {*commands} - {*Grant(tasks=["reader"], trader_id=TRADER).commands()}:
+                assert unseen(command) > whole, command
+
+
 @pytest.mark.parametrize("lacking", ["hset", "smembers", "script|load"])
 def test_a_command_that_is_lacking_is_named(server: RedisServer, lacking: str) -> None:
     commands = {*Grant(tasks=["writer", "auditor"], trader_id=TRADER).commands()} - {lacking}

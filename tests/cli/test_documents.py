@@ -131,6 +131,7 @@ def test_a_user_with_the_documented_permissions_can_write_and_read(
             done = eventstore("ingest", session("trailing"), "--to", url)
             assert (done.returncode, done.stderr) == (0, "")
             assert eventstore("status", url, "--trader", TRADER).returncode == 0
+            assert eventstore("purge", url, "--trader", TRADER, "--older-than", "36500d").returncode == 0
             config = CacheDatabaseConfig(url=url)
             with RedisCacheDatabase(TraderId(TRADER), config=config) as database:
                 assert database.load_all()["orders"]
@@ -155,7 +156,7 @@ def test_the_documented_permissions_are_those_that_are_printed(eventstore: Run) 
         else:
             commands_of.append(word)
     assert documented == {task: sorted({*EVERYBODY, *needed}) for task, needed in NEEDED.items()}
-    for command in sentinel_commands(replicas=True, doctor=True):
+    for command in sentinel_commands(replicas=True):
         assert f"`{command}`" in text
     for topology, extra in (
         ("plain", "role"),
@@ -165,3 +166,5 @@ def test_the_documented_permissions_are_those_that_are_printed(eventstore: Run) 
     ):
         assert extra in Grant(tasks=[], trader_id=TraderId("T-1"), topology=topology, replicas=True).commands()
         assert f"`{extra}`" in text
+    assert "cluster|info" in Grant(tasks=["doctor"], topology="cluster").commands()
+    assert "`cluster|info`" in text

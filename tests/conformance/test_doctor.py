@@ -33,7 +33,7 @@ def test_everybody_is_found_and_nothing_is_wrong(topology: Topology) -> None:
     """The server with the log is first, and its replicas behind it; by the URL of a user who may see everything."""
     with topology.open() as database:
         database.add("key", b"value")
-    found = said(topology.place(TRADER, "doctor"))
+    found = said(topology.place(TRADER, "doctor"), "--role", "reader")
     wrong = [one for one in found["findings"] if one["severity"] == "wrong" and "permissions" not in one["name"]]
     assert wrong == []
     assert found["topology"] == {"sentinel": "sentinel", "cluster": "cluster"}.get(topology.name, "plain")
@@ -59,7 +59,7 @@ def test_the_writers_own_user_has_what_it_needs_at_every_server(topology: Topolo
 
 
 def test_who_would_take_over_is_said(topology: Topology) -> None:
-    found = said(topology.place(TRADER, "doctor"))
+    found = said(topology.place(TRADER, "doctor"), "--role", "reader")
     assert worst(found, "topology") == ("ok" if topology.name in ("sentinel", "cluster") else "note")
     names = {one["name"] for one in found["findings"]}
     if topology.name == "sentinel":

@@ -210,6 +210,7 @@ OLD = {key: value for key, value in INFO.items() if key != "valkey_version"} | {
         ("replica_read_only", "wrong", _config(replica_read_only="no")),
         ("replica_serve_stale_data", "note", _wanted(from_replica=True)),
         ("scripts", "wrong", {"server": {"scripts": Scripts(refused="NOPERM eval")}}),
+        ("scripts", "note", {"server": {"scripts": Scripts(refused="NOPERM eval")}} | _wanted(task="reader")),
         ("scripts", "unseen", {"server": {"scripts": Scripts(refused="BUSY")}}),
         ("scripts", "wrong", {"server": {"scripts": Scripts(has_messagepack=False)}}),
         ("script_time_limit", "note", _config(lua_time_limit="10")),
