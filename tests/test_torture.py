@@ -128,11 +128,11 @@ def test_what_the_writer_says_of_itself_is_no_call() -> None:
     assert is_call(FOREIGN)
 
 
-def torture(directory: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+def torture(directory: Path, *arguments: str, module: str = "torture") -> tuple[int, dict[str, Any]]:
     """Run it; its exit status and its figures."""
     report = directory / "report.json"
     options = ("--directory", directory, "--report", report, "--lines", "400", "--minutes", "2")
-    command = [sys.executable, "-m", "scripts.lib.torture", *map(str, options), *arguments]
+    command = [sys.executable, "-m", f"scripts.lib.{module}", *map(str, options), *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert report.exists(), done.stderr
     return done.returncode, json.loads(report.read_text())
@@ -163,3 +163,17 @@ def test_a_server_that_is_killed_and_set_back_gets_what_a_living_node_retains(tm
     assert status == 0, figures["failures"] or figures["differences"]
     assert figures["calls"] == figures["in_log"] > 1000
     assert figures["server"]["killed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("topology", "kind", "seed"), [("sentinel", "safe", "3"), ("cluster", "journal", "1"), ("cluster", "loss", "1")]
+)
+def test_primaries_that_are_killed_frozen_and_replaced_lose_nothing_but_what_is_raised(
+    topology: str, kind: str, seed: str, tmp_path: Path
+) -> None:
+    options = ("--topology", topology, "--kind", kind, "--rounds", "1", "--troubles", "3", "--seed", seed)
+    status, figures = torture(tmp_path, *options, module="torture_failovers")
+    assert status == 0, figures["failures"] or figures["differences"]
+    assert figures["lost"] == figures["duplicated"] == figures["misplaced"] == figures["lost_behind_sync"] == 0
+    assert figures["losses_raised"] == (kind == "loss")
+    assert sum(figures["troubles"].values()) >= (kind != "loss")

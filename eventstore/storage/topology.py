@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import redis
@@ -73,10 +73,15 @@ class _Seen(NamedTuple):
     flags: frozenset[str]
 
 
+_LEAVING: Final = frozenset({"o_down", "failover_in_progress"})
+"""Flags of a primary that sentinels are about to give up."""
+
+
 class SentinelTopology:
     """A primary that sentinels watch, and make another one of if it fails.
 
-    More than half of the sentinels of the URL are asked, and whoever has seen the latest failover is believed.
+    More than half of the sentinels of the URL are asked, and whoever has seen the latest failover is believed. While it
+    is being brought about, all are asked who know more.
     """
 
     checks_role = True
@@ -90,10 +95,18 @@ class SentinelTopology:
         self._options |= {name: options[name] for name in ("retry", "client_name", "protocol")}
 
     def primary(self) -> Address:
-        latest = max(self._ask(len(self._sentinels) // 2 + 1), key=lambda seen: seen.epoch)
-        if "o_down" in latest.flags or "master" not in latest.flags:
-            raise redis.ConnectionError(f"the sentinels say that {self._service} at {at(latest.address)} is down")
-        return latest.address
+        seen: list[_Seen] = []
+        silent: list[str] = []
+        for each in self._ask(silent):
+            seen.append(each)
+            if len(seen) > len(self._sentinels) // 2 and (address := _agreed(seen)) is not None:
+                return address
+        if not seen:
+            raise redis.ConnectionError(f"no sentinel knows where {self._service} is ({'; '.join(silent)})")
+        if (address := _agreed(seen)) is not None:
+            return address
+        was = max(seen, key=lambda each: each.epoch).address
+        raise redis.ConnectionError(f"the sentinels say that {self._service} at {at(was)} is down or being replaced")
 
     def primaries(self) -> list[Address]:
         return [self.primary()]
@@ -114,9 +127,8 @@ class SentinelTopology:
             ]
         raise redis.ConnectionError("no sentinel says where the replicas are")
 
-    def _ask(self, enough: int) -> list[_Seen]:
-        """Return what so many sentinels say, or those that can be asked. Who does not answer is asked last from now."""
-        seen, silent = [], []
+    def _ask(self, silent: list[str]) -> Iterator[_Seen]:
+        """Yield what each sentinel says. Who does not answer is added to `silent`, and asked last from now."""
         for address in [*self._sentinels]:
             try:
                 with _asking(self._options, address) as sentinel:
@@ -127,12 +139,18 @@ class SentinelTopology:
                 self._sentinels.append(address)
                 continue
             flags = frozenset(said["flags"].split(","))
-            seen.append(_Seen(int(said["config-epoch"]), (said["ip"], int(said["port"])), flags))
-            if len(seen) == enough:
-                break
-        if not seen:
-            raise redis.ConnectionError(f"no sentinel knows where {self._service} is ({'; '.join(silent)})")
-        return seen
+            yield _Seen(int(said["config-epoch"]), (said["ip"], int(said["port"])), flags)
+
+
+def _agreed(seen: Sequence[_Seen]) -> Address | None:
+    """Return the primary that those name who have seen the latest failover; None if it is down or being replaced.
+
+    Who brings a failover about has its epoch before everybody else, and names the old primary until its end.
+    """
+    epoch = max(each.epoch for each in seen)
+    latest = [each for each in seen if each.epoch == epoch]
+    leaving = {each.address for each in latest if _LEAVING & each.flags or "master" not in each.flags}
+    return next((each.address for each in latest if each.address not in leaving), None)
 
 
 class ClusterTopology:

@@ -21,16 +21,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
 from eventstore.errors import BacklogFull, Held, Retryable, WriterFailed
+from eventstore.facade import Level
 from eventstore.keys import Keys
 from eventstore.recording import Player
+from eventstore.storage.connect import connect
 from scripts.lib.torture_accounts import Lived
 from scripts.lib.torture_workload import (
     LAPS_MAX,
@@ -126,8 +125,9 @@ class Ledger:
 class Plan:
     """What a life is to do, until it is killed.
 
-    `after` is the life that it goes on from, if it does not begin a new lineage. It waits for `sync` behind every
-    `sync_every` calls, if that is not 0, and closes behind `calls_max`, if it lives that long.
+    `after` is the life that it goes on from, if it does not begin a new lineage. It waits for `sync` of `level` behind
+    every `sync_every` calls, if that is not 0, and closes behind `calls_max`, if it lives that long. It makes at most
+    `calls_per_s` calls a second, if that is not 0.
     """
 
     number: int
@@ -135,9 +135,18 @@ class Plan:
     after: Lived | None
     sync_every: int
     calls_max: int
+    level: Level = "applied"
+    calls_per_s: int = 0
 
 
-def be_born(plan: Plan, config: CacheDatabaseConfig, sessions: list[Session], ledger: Ledger, log: Path) -> int:
+def be_born(
+    plan: Plan,
+    config: CacheDatabaseConfig,
+    sessions: list[Session],
+    ledger: Ledger,
+    log: Path,
+    stuck_s: float = STUCK_S,
+) -> int:
     """Fork a process that lives by `plan`, and return its id. It ends by itself if it lives too long."""
     pid = os.fork()
     if pid:
@@ -150,7 +159,7 @@ def be_born(plan: Plan, config: CacheDatabaseConfig, sessions: list[Session], le
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         gc.freeze()  # what the parent made is not searched for garbage, and so not copied
         with log.open("a", buffering=1) as lines:
-            faulthandler.dump_traceback_later(STUCK_S, exit=True, file=lines)
+            faulthandler.dump_traceback_later(stuck_s, exit=True, file=lines)
             try:
                 _live(plan, config, sessions, ledger, _Log(lines))
                 status = 0
@@ -213,7 +222,7 @@ def _open(config: CacheDatabaseConfig, ledger: Ledger, log: _Log) -> RedisCacheD
 
 
 def _wait_for_server(url: str) -> None:
-    with Redis.from_url(url, socket_timeout=1.0, retry=Retry(NoBackoff(), 0)) as client:
+    with connect(url, 1.0, "torture", namespace=Keys(TRADER).namespace) as client:
         while True:
             try:
                 client.ping()
@@ -246,7 +255,7 @@ def _where_to_go_on(
 
 
 def _last_call(url: str) -> bytes | None:
-    with Redis.from_url(url) as client:
+    with connect(url, STUCK_S, "torture", namespace=Keys(TRADER).namespace) as client:
         rows: Any = client.xrevrange(Keys(TRADER).log, count=50)
     return next((fields[b"e"] for _, fields in rows if is_call(fields[b"e"])), None)
 
@@ -268,6 +277,7 @@ def _trade(
     def heartbeat() -> None:
         database.heartbeat(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=marker_ns(plan.number) // 1000))
 
+    began_s = time.monotonic()
     call = heartbeat
     for count, (session, lineage, index) in enumerate(places(sessions, plan.number, start), 1):
         while True:
@@ -279,8 +289,10 @@ def _trade(
                 time.sleep(0.001)
         numbers[returned] = count
         if plan.sync_every and count % plan.sync_every == 0:
-            database.sync(STUCK_S)
+            database.sync(STUCK_S, plan.level)
             ledger.synced = count
+        if plan.calls_per_s and not count % 16:
+            time.sleep(max(0.0, began_s + count / plan.calls_per_s - time.monotonic()))
         if count >= plan.calls_max or numbers[enough]:
             return
         line = sessions[session].line(index, lineage)
