@@ -166,7 +166,8 @@ def _column_reader(plan: ReadPlan, place: int) -> ReadColumn:
 
     def read_column(column: Column) -> Iterable[Any]:
         first = column[0]
-        if first.__class__ in _EQUAL_ALONE and first.__class__ in kinds and column.count(first) == len(column):
+        kind = first.__class__
+        if kind in _EQUAL_ALONE and kind in kinds and first == column[-1] and column.count(first) == len(column):
             return column if first is None or convert is None else repeat(convert(first), len(column))
         found = set(map(type, column))
         if not found <= kinds:

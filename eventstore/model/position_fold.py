@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _AMOUNT_MAX = 1e30
 _add = EXACT.add
-_new = tuple.__new__
 _DOUBLE_DECIMALS = 16  # of NautilusTrader's fixed-point numbers, see `to_double`
 _UNIT = 10.0**_DOUBLE_DECIMALS
 _SMALLEST_IN_UNIT = 10 ** (PRECISION_MAX - _DOUBLE_DECIMALS)
@@ -48,12 +47,13 @@ def add_fills(position: Position, fills: Iterable[OrderFilled]) -> None:
     """
     basis = position.basis
     settlement, precision, multiplier = basis.settlement_currency, basis.size_precision, to_double(basis.multiplier)
-    settlement_code, in_cent = settlement.code, 10 ** (PRECISION_MAX - settlement.precision)
-    unit, in_unit, cents = 10**precision, 10 ** (PRECISION_MAX - precision), 10.0**settlement.precision
+    settlement_code, cents = settlement.code, 10.0**settlement.precision
+    unit, in_unit, in_cent = 10**precision, _scale(precision), _scale(settlement.precision)
     instrument_id, trader_id, position_id = position.instrument_id, position.trader_id, position.id
     netted_code = position._base_code if basis.quantity_net_of_commission else None
     what = f"Position {position_id}: realized_pnl"
-    trades, commissions, events = position._trades, position._commissions, position._events
+    trades, events = position._trades, position._events
+    commissions: dict[str, tuple[Decimal, Currency]] = dict(position._commissions)  # as plain pairs, which are made fast
     exact: Decimal | None = position.signed_qty
     held, bought, sold = position._held, position._buy_qty, position._sell_qty
     side, entry, peak, booked = position.side, position.entry, position._peak, position._booked
@@ -104,7 +104,7 @@ def add_fills(position: Position, fills: Iterable[OrderFilled]) -> None:
             opened, closed, returned = avg_open, avg_close, ratio
             paid = commissions.get(code)
             if is_buy is (side is _LONG):
-                size = _double(abs(held) * in_unit)
+                size = abs(held) * in_unit / _UNIT if in_unit else _double(abs(held) * 10 ** (PRECISION_MAX - precision))
                 opened = (avg_open * size + px * qty) / (size + qty)
                 profit = 0.0
             else:
@@ -116,14 +116,15 @@ def add_fills(position: Position, fills: Iterable[OrderFilled]) -> None:
                 # NautilusTrader keeps the signed quantity as a double: it bounds what can be closed by that.
                 size = min(qty, abs(held / unit))
                 profit = profit_of(basis.is_inverse, multiplier, avg_open, px, size, side is _LONG)
-            gain = _double(booked * in_cent) + (gain + profit)
+            so_far = booked * in_cent / _UNIT if in_cent else _double(booked * 10 ** (PRECISION_MAX - settlement.precision))
+            gain = so_far + (gain + profit)
         gained = whole_units(what, gain, cents)
         if paid is None:
             paid = commission
         elif paid[1] is currency:  # the usual case, without a second rounding
-            paid = _new(Money, (_add(paid[0], amount), currency))
+            paid = (_add(paid[0], amount), currency)
         else:
-            paid = paid + commission
+            paid = Money.unchecked(paid) + commission
         if is_buy:
             after_bought += smallest
         else:
@@ -168,7 +169,8 @@ def add_fills(position: Position, fills: Iterable[OrderFilled]) -> None:
         return
     position.avg_px_open, position.avg_px_close, position.realized_return = avg_open, avg_close, ratio
     position._held, position._buy_qty, position._sell_qty, position._booked = held, bought, sold, booked
-    position._trades, position._commissions, position._events = trades, commissions, events
+    position._commissions = {code: Money.unchecked(paid) for code, paid in commissions.items()}
+    position._trades, position._events = trades, events
     position.entry, position.side, position.ts_last = entry, side, fill.ts_event
     position.signed_qty = _decimal(held, precision) if exact is None else exact
     position.quantity = Decimal.__new__(Quantity, position.signed_qty.copy_abs())
@@ -188,6 +190,11 @@ def _units(value: Decimal, precision: int) -> int:
 
 def _decimal(units: int, precision: int) -> Decimal:
     return EXACT.scaleb(Decimal(units), -precision)
+
+
+def _scale(precision: int) -> int:
+    """Return by what units of so many decimals become those of doubles; 0 if they have more decimals than those."""
+    return 10 ** (_DOUBLE_DECIMALS - precision) if precision <= _DOUBLE_DECIMALS else 0
 
 
 def _double(smallest: int) -> float:
