@@ -53,7 +53,7 @@ def add_fills(position: Position, fills: Iterable[OrderFilled]) -> None:
     netted_code = position._base_code if basis.quantity_net_of_commission else None
     what = f"Position {position_id}: realized_pnl"
     trades, events = position._trades, position._events
-    commissions: dict[str, tuple[Decimal, Currency]] = dict(position._commissions)  # as plain pairs, which are made fast
+    commissions: dict[str, tuple[Decimal, Currency]] = dict(position._commissions)  # plain pairs
     exact: Decimal | None = position.signed_qty
     held, bought, sold = position._held, position._buy_qty, position._sell_qty
     side, entry, peak, booked = position.side, position.entry, position._peak, position._booked
@@ -104,7 +104,7 @@ def add_fills(position: Position, fills: Iterable[OrderFilled]) -> None:
             opened, closed, returned = avg_open, avg_close, ratio
             paid = commissions.get(code)
             if is_buy is (side is _LONG):
-                size = abs(held) * in_unit / _UNIT if in_unit else _double(abs(held) * 10 ** (PRECISION_MAX - precision))
+                size = abs(held) * in_unit / _UNIT if in_unit else _double_of(abs(held), precision)
                 opened = (avg_open * size + px * qty) / (size + qty)
                 profit = 0.0
             else:
@@ -116,7 +116,7 @@ def add_fills(position: Position, fills: Iterable[OrderFilled]) -> None:
                 # NautilusTrader keeps the signed quantity as a double: it bounds what can be closed by that.
                 size = min(qty, abs(held / unit))
                 profit = profit_of(basis.is_inverse, multiplier, avg_open, px, size, side is _LONG)
-            so_far = booked * in_cent / _UNIT if in_cent else _double(booked * 10 ** (PRECISION_MAX - settlement.precision))
+            so_far = booked * in_cent / _UNIT if in_cent else _double_of(booked, settlement.precision)
             gain = so_far + (gain + profit)
         gained = whole_units(what, gain, cents)
         if paid is None:
@@ -195,6 +195,10 @@ def _decimal(units: int, precision: int) -> Decimal:
 def _scale(precision: int) -> int:
     """Return by what units of so many decimals become those of doubles; 0 if they have more decimals than those."""
     return 10 ** (_DOUBLE_DECIMALS - precision) if precision <= _DOUBLE_DECIMALS else 0
+
+
+def _double_of(units: int, precision: int) -> float:
+    return _double(units * 10 ** (PRECISION_MAX - precision))
 
 
 def _double(smallest: int) -> float:
