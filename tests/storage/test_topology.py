@@ -10,7 +10,7 @@ import pytest
 from eventstore.errors import Held, Retryable
 from eventstore.storage.connect import connect, each_primary, server_facts, whereabouts
 from eventstore.storage.location import Location
-from eventstore.storage.topology import topology_of
+from eventstore.storage.topology import _agreed, _Seen, topology_of
 from tests.support.outages import until
 from tests.support.redis_server import RedisServer
 from tests.support.sentinels import NAME, Sentinel, Sentinels
@@ -168,3 +168,24 @@ def _url(*sentinels: Sentinel) -> str:
     hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
     asker = "sentinel_username=asker&sentinel_password=wh%40%3Ais%2Fit%3F"
     return f"redis+sentinel://{hosts}/{NAME}?{asker}"
+
+
+def _said(epoch: int, port: int, *flags: str) -> _Seen:
+    return _Seen(epoch, ("127.0.0.1", port), frozenset({"master", *flags}))
+
+
+@pytest.mark.parametrize(
+    ("seen", "port"),
+    [
+        ([_said(4, 1), _said(4, 1)], 1),
+        ([_said(4, 1), _said(5, 2)], 2),
+        ([_said(4, 1, "s_down"), _said(4, 1)], 1),
+        ([_said(4, 1, "o_down"), _said(4, 1)], None),
+        # Who brings it about has the new epoch first, and names the old primary to the end: up again, and empty.
+        ([_said(5, 1, "failover_in_progress"), _said(4, 1)], None),
+        ([_said(5, 1, "failover_in_progress"), _said(4, 1), _said(5, 2)], 2),
+        ([_said(4, 1, "failover_in_progress"), _said(4, 1)], None),
+    ],
+)
+def test_a_primary_that_is_being_replaced_is_none(seen: list[_Seen], port: int | None) -> None:
+    assert _agreed(seen) == (None if port is None else ("127.0.0.1", port))
