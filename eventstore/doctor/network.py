@@ -90,15 +90,15 @@ def _round_trip(server: Server) -> Finding:
 
 
 def _default_user(facts: Facts, server: Server) -> Finding:
-    look = Look("default_user", server.address, "PING without a password")
+    look = Look("default_user", server.address, "HGET without a password")
     means = "whoever reaches it may read and write every log, or what the default user may"
     mend = "CONFIG SET requirepass, or ACL SETUSER default off; eventstore acl --trader ID for each node"
     opened = server.access.open_to_anybody
     if opened is None:
         return look.unseen("it could not be tried", means, mend)
     if not opened:
-        return look.ok("it wants a password", "only who has one gets in")
-    found = "whoever gives no password is let in"
+        return look.ok("who gives no password may not read", "only who has one gets in")
+    found = "who gives no password may read"
     if facts.wire in ("socket", "loopback"):
         return look.note(found, f"{means}; from this host it was reached without a network", mend)
     return look.warning(found, means, mend)

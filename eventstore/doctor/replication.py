@@ -122,7 +122,7 @@ def _min_replicas(facts: Facts, server: Server) -> Finding:
         return look.warning(f"{least}, durability asks for {asked}", _PARTITION, mend)
     if not least:
         return look.note(str(least), _PARTITION, mend)
-    return look.ok(str(least), "a primary that is cut off stops taking writes after min-replicas-max-lag")
+    return look.ok(str(least), "a primary whose replicas are away stops taking writes after min-replicas-max-lag")
 
 
 def _max_lag(server: Server) -> Finding:

@@ -159,21 +159,14 @@ class _Examination:
         server = Server(address=name, has_log=has_log, is_replica=is_replica)
         with closing(self._client(address)) as client:
             try:
-                client.execute_command("PING")
-            except redis.exceptions.NoPermissionError as error:
-                if "ping" not in str(error).lower():  # not even a name may be given: nothing works
-                    return replace(server, refused=str(error), refused_us=True)
-            except redis.AuthenticationError as error:
-                return replace(server, refused=str(error), refused_us=True)
-            except redis.ResponseError as error:
-                if str(error).startswith(("NOAUTH", "WRONGPASS")):
-                    return replace(server, refused=str(error), refused_us=True)
+                if (refusal := _refusal_of_us(client)) is not None:
+                    return replace(server, refused=refusal, refused_us=True)
+                return self._seen(server, client, address)
             except (redis.RedisError, OSError) as error:
                 if has_log and self._location.kind == "server":
                     with translated("look at the server"):
                         raise
                 return replace(server, refused=str(error) or type(error).__name__)
-            return self._seen(server, client, address)
 
     def _seen(self, server: Server, client: redis.Redis, address: Address | None) -> Server:
         info, info_refused = looking.info(client)
@@ -202,17 +195,18 @@ class _Examination:
             clock=clock,
             clock_refused=clock_refused,
             scripts=looking.scripts(client),
-            access=replace(access, open_to_anybody=self._opens_to_anybody(address)),
+            access=replace(access, open_to_anybody=self._opens_to_anybody(address, prefix)),
         )
 
-    def _opens_to_anybody(self, address: Address | None) -> bool | None:
+    def _opens_to_anybody(self, address: Address | None, prefix: str) -> bool | None:
+        """Whether who says nothing of himself may read a key; None if that could not be tried."""
         with closing(self._client(address, anonymous=True)) as client:
             try:
-                client.execute_command("PING")
+                client.execute_command("HGET", f"{prefix}absent", "a")
             except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
                 return False
             except redis.ResponseError as error:
-                return False if str(error).startswith(("NOAUTH", "NOPERM")) else None
+                return {"NOAUTH": False, "NOPERM": False, "MOVED": True}.get(str(error).partition(" ")[0])
             except (redis.RedisError, OSError):
                 return None
             return True
@@ -257,6 +251,19 @@ class _Examination:
                 return looking.log_keys(client, Keys(self._wanted.trader_id))
             except (redis.RedisError, OSError) as error:
                 return LogKeys(refused=str(error))
+
+
+def _refusal_of_us(client: redis.Redis) -> str | None:
+    """Return why the server has nothing to do with this user; None if it has, whatever he may do then."""
+    try:
+        client.execute_command("PING")
+    except redis.exceptions.NoPermissionError as error:
+        return None if "ping" in str(error).lower() else str(error)  # else not even a name may be given
+    except redis.AuthenticationError as error:
+        return str(error)
+    except redis.ResponseError as error:
+        return str(error) if str(error).startswith(("NOAUTH", "WRONGPASS")) else None
+    return None
 
 
 def _named(address: Address) -> str:
