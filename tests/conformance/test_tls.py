@@ -11,10 +11,17 @@ import pytest
 from eventstore.errors import Held, StorageError
 from eventstore.keys import Keys
 from tests.support.certificates import Certificates
+from tests.support.clusters import Cluster
 from tests.support.databases import TRADER
-from tests.support.logs import dump
+from tests.support.logs import check_log, dump
+from tests.support.outages import Load, called
+from tests.support.redis_server import server_binaries, speaks_tls
+from tests.support.sentinels import Sentinels
 from tests.support.topologies import OTHER, Tls
 from tests.support.topology import Topology
+
+KEYS = Keys(TRADER)
+SPEAKING = [binary for binary in server_binaries().values() if speaks_tls(binary)]
 
 
 @pytest.fixture
@@ -58,3 +65,17 @@ def test_a_user_can_not_touch_what_is_another_traders(servers: Topology) -> None
         with servers.open(OTHER) as theirs:
             assert theirs.load() == {"key": b"value"}
         assert all(name.startswith(Keys(OTHER).prefix) for name in dump(client))
+
+
+@pytest.mark.skipif(not SPEAKING, reason="no server here was built with TLS, and several need it among themselves")
+@pytest.mark.parametrize("make", [Sentinels, Cluster])
+def test_everybody_may_demand_certificates_and_a_failover_loses_nothing(make: type[Sentinels] | type[Cluster]) -> None:
+    """Servers and sentinels of each other, and of the library."""
+    with make(binary=SPEAKING[-1], tls=True, traders=(TRADER,)) as several, several.open(timeout_s=2.0) as database:
+        with Load(database) as load:
+            load.go_on()
+            several.fail_over(KEYS.namespace)
+            load.go_on()
+        assert database.close() == 0
+        with several.client_of(KEYS.namespace) as client:
+            assert called(check_log(client, KEYS)) == load.accepted

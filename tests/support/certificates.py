@@ -10,7 +10,7 @@ HOST = "localhost"
 
 
 class Certificates:
-    """Files of certificates and keys, in `directory`: for a server called localhost, and for a client.
+    """Files of certificates and keys, in `directory`: for servers at `host`, and for a client.
 
     Attributes
     ----------
@@ -21,11 +21,11 @@ class Certificates:
 
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, host: str = HOST) -> None:
         issuer = trustme.CA()
         self.authority = directory / "authority.pem"
         issuer.cert_pem.write_to_path(str(self.authority))
-        self.server, self.server_key = _write(directory, "server", issuer.issue_cert(HOST))
+        self.server, self.server_key = _write(directory, "server", issuer.issue_cert(host))
         self.client, self.client_key = _write(directory, "client", issuer.issue_cert("node@example.org"))
 
     @property
@@ -38,12 +38,13 @@ class Certificates:
 
     @property
     def directives(self) -> dict[str, str]:
-        """Directives of redis.conf for a server that demands a client's certificate."""
+        """Directives of redis.conf for a server that demands a client's certificate, and shows its own to others."""
         return {
             "tls-cert-file": str(self.server),
             "tls-key-file": str(self.server_key),
             "tls-ca-cert-file": str(self.authority),
             "tls-auth-clients": "yes",
+            "tls-replication": "yes",
         }
 
 

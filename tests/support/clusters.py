@@ -6,8 +6,10 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any, Self, cast
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 from redis import Redis
@@ -15,6 +17,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
 
 from eventstore.model.identifiers import TraderId
+from tests.support.certificates import Certificates
 from tests.support.databases import TRADER
 from tests.support.migration import Migration
 from tests.support.outages import until
@@ -29,11 +32,34 @@ _BUS = 10_000
 """So far above its port a node listens for the others."""
 
 
+class Seen(NamedTuple):
+    """What a node knows of another one, or of itself."""
+
+    id: str
+    flags: list[str]
+    slots: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, line: str) -> Seen:
+        """As a line of CLUSTER NODES says it. What is on its way stands in brackets there, and is left out."""
+        node_id, _, flags, *_ = words = line.split()
+        ranges = [word.split("-") for word in words[8:] if not word.startswith("[")]
+        return cls(node_id, flags.split(","), [(int(each[0]), int(each[-1])) for each in ranges])
+
+    def has(self, slot: int) -> bool:
+        return "master" in self.flags and any(first <= slot <= last for first, last in self.slots)
+
+
 class ClusterNode(RedisServer):
     """One node."""
 
     def __init__(
-        self, binary: Path | None, node_timeout_ms: int, config: Mapping[str, str], users: Sequence[str]
+        self,
+        binary: Path | None,
+        node_timeout_ms: int,
+        config: Mapping[str, str],
+        certificates: Certificates | None,
+        users: Sequence[str],
     ) -> None:
         directives = {
             "cluster-enabled": "yes",
@@ -46,9 +72,12 @@ class ClusterNode(RedisServer):
             binary=binary,
             port=free_port(_BUS),
             password=_PASSWORD,
+            certificates=certificates,
             users=users,
             config={**CONDITIONS, **directives, **config},
         )
+        if certificates is not None:
+            self.config["tls-cluster"] = "yes"
         self.id = ""
 
     def tell(self, *words: str | int) -> Any:
@@ -56,23 +85,19 @@ class ClusterNode(RedisServer):
         with self.client() as client:
             return client.execute_command("CLUSTER", *words)
 
-    def view(self) -> dict[int, dict[str, Any]]:
-        """What it knows of every node, by port; empty if it does not answer."""
+    def view(self) -> dict[str, Seen]:
+        """What it knows of every node, by id; empty if it does not answer."""
         if not self.alive:
             return {}
         try:
-            with self.client() as client:
-                nodes = cast(dict[str, dict[str, Any]], client.cluster("NODES"))
+            lines = _text(self.tell("NODES")).splitlines()
         except RedisError:
             return {}
-        return {int(address.rpartition(":")[2]): about for address, about in nodes.items()}
+        return {seen.id: seen for seen in map(Seen.of, lines)}
 
-    def owner(self, slot: int) -> int | None:
-        """The port of the node that it takes for the owner of `slot`."""
-        for port, about in self.view().items():
-            if "master" in about["flags"] and any(int(part[0]) <= slot <= int(part[-1]) for part in about["slots"]):
-                return port
-        return None
+    def owner(self, slot: int) -> str | None:
+        """The id of the node that it takes for the owner of `slot`."""
+        return next((seen.id for seen in self.view().values() if seen.has(slot)), None)
 
     def is_well(self) -> bool:
         """Whether it answers, and takes commands for all slots."""
@@ -100,6 +125,8 @@ class Cluster(Topology):
         How long a node has to be silent until the others take it for down.
     config : Mapping[str, str], optional
         Directives for all.
+    tls : bool
+        Whether everybody demands and shows a certificate.
     traders : Sequence[TraderId]
         Traders that have users of their own, who may do what they need and no more. For others, and where there are
         none, the URL is that of somebody who may do everything.
@@ -117,14 +144,15 @@ class Cluster(Topology):
         replicas_each: int = 1,
         node_timeout_ms: int = 1_000,
         config: Mapping[str, str] | None = None,
+        tls: bool = False,
         traders: Sequence[TraderId] = (),
     ) -> None:
+        self._secrets = TemporaryDirectory(prefix="tls-")
+        self._certificates = Certificates(Path(self._secrets.name), "127.0.0.1") if tls else None
         self.replicas_each = replicas_each
         self._users = Users(traders, "cluster", replicas=replicas_each > 0)
-        self.shards = [
-            [ClusterNode(binary, node_timeout_ms, config or {}, self._users.lines) for _ in range(1 + replicas_each)]
-            for _ in range(primaries)
-        ]
+        node = partial(ClusterNode, binary, node_timeout_ms, config or {}, self._certificates, self._users.lines)
+        self.shards = [[node() for _ in range(1 + replicas_each)] for _ in range(primaries)]
         """Nodes that belong together: whoever is the primary of them."""
         self.nodes = [node for shard in self.shards for node in shard]
         self.servers = list(self.nodes)
@@ -133,6 +161,8 @@ class Cluster(Topology):
     def place(self, trader_id: TraderId = TRADER, task: Task = "writer") -> str:
         who = self._users.of(trader_id, task) or f":{quote(_PASSWORD, safe='')}"
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        if self._certificates is not None:
+            return f"rediss+cluster://{who}@{hosts}?{self._certificates.query}"
         return f"redis+cluster://{who}@{hosts}"
 
     def start(self) -> Self:
@@ -159,13 +189,15 @@ class Cluster(Topology):
 
     def close(self) -> None:
         self._running.close()
+        self._secrets.cleanup()
 
     def node_of(self, key: str) -> ClusterNode:
         """The node that most take for the primary of `key`."""
         slot = slot_of(key)
-        owners = Counter(port for port in (node.owner(slot) for node in self.nodes if node.alive) if port is not None)
+        owners = Counter(owner for owner in (node.owner(slot) for node in self.nodes if node.alive) if owner)
         assert owners, f"nobody has slot {slot}"
-        return self._at(owners.most_common(1)[0][0])
+        owner = owners.most_common(1)[0][0]
+        return next(node for node in self.nodes if node.id == owner)
 
     def primary(self, namespace: str = "") -> ClusterNode:
         return self.node_of(namespace)
@@ -186,10 +218,7 @@ class Cluster(Topology):
         return primary.leads() and all(node.follows(primary) for node in others)
 
     def describe(self) -> str:
-        seen = [
-            f"{node.port} sees {[(port, about['flags'], about['slots']) for port, about in node.view().items()]}"
-            for node in self.nodes
-        ]
+        seen = [f"{node.port}, {node.id}, sees {[*node.view().values()]}" for node in self.nodes]
         return "\n".join([super().describe(), *seen])
 
     def fail_over(self, namespace: str = "") -> RedisServer:
@@ -210,12 +239,12 @@ class Cluster(Topology):
     def rolling_restart(self) -> None:
         for shard in self.shards:
             primary = next(node for node in shard if node.leads())
-            about = primary.view()[primary.port]
-            self._restart_one_by_one(_name_in(int(about["slots"][0][0])))
+            (first, _), *_ = primary.view()[primary.id].slots
+            self._restart_one_by_one(_name_in(first))
 
     def migrate_slot(self, slot: int, target: ClusterNode) -> Migration:
         """Begin nothing yet: return what moves `slot` to `target`, step by step."""
-        source = next(node for node in self.nodes if node.alive and node.owner(slot) == node.port)
+        source = next(node for node in self.nodes if node.alive and node.owner(slot) == node.id)
         return Migration(slot, source, target, [node for node in self.nodes if node.alive])
 
     def migrate(self, namespace: str, target: ClusterNode | None = None) -> ClusterNode:
@@ -237,17 +266,14 @@ class Cluster(Topology):
     def clients(self) -> list[Redis]:
         return [node.client() for node in self.nodes if node.leads()]
 
-    def _at(self, port: int) -> ClusterNode:
-        return next(node for node in self.nodes if node.port == port)
-
     def _shard(self, member: ClusterNode) -> list[ClusterNode]:
         return next(shard for shard in self.shards if member in shard)
 
     def _met(self) -> bool:
-        ports = {node.port for node in self.nodes}
+        ids = {node.id for node in self.nodes}
         for node in self.nodes:
             view = node.view()
-            if view.keys() != ports or any("handshake" in about["flags"] for about in view.values()):
+            if view.keys() != ids or any("handshake" in seen.flags for seen in view.values()):
                 return False
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +23,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from eventstore.storage.embedded import find_server_binary, installed_server_binaries
+from tests.support.certificates import Certificates
 
 _STEP_S = 0.01
 _STEPS_MAX = 1_000
@@ -45,6 +48,8 @@ class RedisServer:
         What the server asks everybody for, its replicas too.
     remembers : bool
         Whether it has a file of its own, into which CONFIG REWRITE puts what it became, such as a replica.
+    certificates : Certificates, optional
+        What it shows and demands, if its port is to be one for TLS.
     users : Sequence[str]
         Users besides the one that may do everything, as lines of an aclfile.
 
@@ -59,6 +64,7 @@ class RedisServer:
         port: int = 0,
         password: str | None = None,
         remembers: bool = False,
+        certificates: Certificates | None = None,
         users: Sequence[str] = (),
     ) -> None:
         self.binary = binary or find_server_binary()
@@ -73,6 +79,8 @@ class RedisServer:
         self.config = dict(config or {})
         if password is not None:
             self.config |= {"requirepass": password, "masterauth": password}
+        if certificates is not None:
+            self.config |= {"port": "0", "tls-port": str(self.port), **certificates.directives}
         if users:
             everybody = "nopass" if password is None else f"#{sha256(password.encode()).hexdigest()}"
             lines = [f"user default on {everybody} ~* &* +@all", *users]
@@ -284,3 +292,10 @@ def more_servers() -> dict[str, Path]:
 def _version(binary: Path) -> str:
     answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split()
     return f"{answer[0]}-{answer[2].removeprefix('v=')}"
+
+
+@cache
+def speaks_tls(binary: Path) -> bool:
+    """Whether it was built with TLS. One that was misses the certificate, and ends, too."""
+    tried = subprocess.run([binary, "--port", "0", "--tls-port", "1"], capture_output=True, text=True, check=False)
+    return re.search("Bad directive|connection type tls", tried.stdout + tried.stderr) is None

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self, cast
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from eventstore.model.identifiers import TraderId
 from eventstore.permissions import sentinel_commands, sentinel_rules
+from tests.support.certificates import Certificates
 from tests.support.databases import TRADER
 from tests.support.outages import until
 from tests.support.redis_server import RedisServer
@@ -40,8 +42,8 @@ _QUICK = {
 class Sentinel(RedisServer):
     """One sentinel. It has users of its own, not those of the data: one for sentinels, and one who may only ask."""
 
-    def __init__(self, *, binary: Path | None = None) -> None:
-        super().__init__(binary=binary, tcp=True)
+    def __init__(self, *, binary: Path | None = None, certificates: Certificates | None = None) -> None:
+        super().__init__(binary=binary, tcp=True, certificates=certificates)
         self.run_id = secrets.token_hex(20)
 
     def watch(
@@ -56,6 +58,7 @@ class Sentinel(RedisServer):
         lines = [
             f"port {self.port}",
             "bind 127.0.0.1",
+            *(f"{name} {value}" for name, value in self.config.items()),
             f"unixsocket {self.socket_path}",
             f"dir {self.directory}",
             "user default off",
@@ -117,6 +120,8 @@ class Sentinels(Topology):
         How long a failover may take; after twice that the sentinels try again.
     config : Mapping[str, str], optional
         Directives for the servers that hold data.
+    tls : bool
+        Whether everybody demands and shows a certificate.
     traders : Sequence[TraderId]
         Traders that have users of their own, who may do what they need and no more. For others, and where there are
         none, the URL is that of somebody who may do everything.
@@ -135,8 +140,11 @@ class Sentinels(Topology):
         down_after_ms: int = 1_000,
         failover_timeout_ms: int = 3_000,
         config: Mapping[str, str] | None = None,
+        tls: bool = False,
         traders: Sequence[TraderId] = (),
     ) -> None:
+        self._secrets = TemporaryDirectory(prefix="tls-")
+        self._certificates = Certificates(Path(self._secrets.name), "127.0.0.1") if tls else None
         self.replicas_each = replicas
         self._users = Users(traders, "sentinel", replicas=replicas > 0)
         self.servers = [
@@ -145,12 +153,13 @@ class Sentinels(Topology):
                 tcp=True,
                 password=_PASSWORD,
                 remembers=True,
+                certificates=self._certificates,
                 users=self._users.lines,
                 config={**CONDITIONS, **(config or {})},
             )
             for _ in range(1 + replicas)
         ]
-        self.sentinels = [Sentinel(binary=binary) for _ in range(sentinels)]
+        self.sentinels = [Sentinel(binary=binary, certificates=self._certificates) for _ in range(sentinels)]
         self._times = down_after_ms, failover_timeout_ms
         self._running = ExitStack()
 
@@ -158,9 +167,10 @@ class Sentinels(Topology):
         """Every sentinel, the name of the primary, and both passwords."""
         who = self._users.of(trader_id, task) or f":{quote(_PASSWORD, safe='')}"
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        scheme, query = ("redis", "") if self._certificates is None else ("rediss", f"&{self._certificates.query}")
         return (
-            f"redis+sentinel://{who}@{hosts}/{NAME}"
-            f"?sentinel_username={_ASKER}&sentinel_password={quote(_ASKER_PASSWORD, safe='')}"
+            f"{scheme}+sentinel://{who}@{hosts}/{NAME}"
+            f"?sentinel_username={_ASKER}&sentinel_password={quote(_ASKER_PASSWORD, safe='')}{query}"
         )
 
     def start(self) -> Self:
@@ -180,6 +190,7 @@ class Sentinels(Topology):
 
     def close(self) -> None:
         self._running.close()
+        self._secrets.cleanup()
 
     def primary(self, namespace: str = "") -> RedisServer:
         """The server that a majority of the sentinels that answer takes for the primary."""

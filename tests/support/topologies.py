@@ -16,12 +16,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from eventstore.model.identifiers import TraderId
-from eventstore.storage.embedded import EmbeddedServer
+from eventstore.storage.embedded import EmbeddedServer, find_server_binary
 from tests.support.certificates import HOST, Certificates
 from tests.support.cli import TRADER as RECORDER
 from tests.support.clusters import Cluster
 from tests.support.databases import TRADER
-from tests.support.redis_server import RedisServer, free_port, more_servers, server_binaries
+from tests.support.redis_server import RedisServer, more_servers, server_binaries, speaks_tls
 from tests.support.sentinels import Sentinels
 from tests.support.tls_proxy import TlsProxy
 from tests.support.topology import Topology
@@ -30,7 +30,6 @@ from tests.support.users import Task, Users
 _PASSWORD = "p@ss:/?#0"
 _PATIENT_MS = 3_000
 """How long a server may be silent that nobody kills: on a busy machine that says little."""
-_NO_TLS = re.compile("Bad directive|connection type tls")
 
 
 class Embedded(Topology):
@@ -96,34 +95,35 @@ class Tls(Topology):
 
     def __init__(self, *, binary: Path | None = None, traders: Sequence[TraderId] = (TRADER,)) -> None:
         self._users = Users(traders)
-        self._port = free_port()
-        self._server = RedisServer(binary=binary, password=_PASSWORD, users=self._users.lines)
-        self._certificates = Certificates(self._server.directory)
-        self._server.config |= {**self._certificates.directives, "tls-port": str(self._port)}
+        self._directory = Path(tempfile.mkdtemp(prefix="tls-"))
+        self._certificates = Certificates(self._directory)
+        binary = binary or find_server_binary()
+        self._server = RedisServer(
+            binary=binary,
+            tcp=speaks_tls(binary),
+            password=_PASSWORD,
+            certificates=self._certificates if speaks_tls(binary) else None,
+            users=self._users.lines,
+        )
         self._proxy: TlsProxy | None = None
         self.servers = [self._server]
 
     def place(self, trader_id: TraderId = TRADER, task: Task = "writer") -> str:
         who = self._users.of(trader_id, task) or f":{quote(_PASSWORD, safe='')}"
-        return f"rediss://{who}@{HOST}:{self._port}?{self._certificates.query}"
+        port = self._server.port if self._proxy is None else self._proxy.port
+        return f"rediss://{who}@{HOST}:{port}?{self._certificates.query}"
 
     def start(self) -> Self:
-        try:
-            self._server.start()
-        except AssertionError as error:
-            if not _NO_TLS.search(str(error)):
-                raise
-            for name in ("tls-port", *self._certificates.directives):
-                del self._server.config[name]
-            self._server.start()
+        self._server.start()
+        if not speaks_tls(self._server.binary):
             self._proxy = TlsProxy(self._server.socket_path, self._certificates)
-            self._port = self._proxy.port
         return self
 
     def close(self) -> None:
         if self._proxy is not None:
             self._proxy.close()
         self._server.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
 
 
 OTHER = TraderId("TRADER-0011")
