@@ -15,7 +15,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -23,7 +23,9 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from eventstore.storage.embedded import find_server_binary, installed_server_binaries
-from tests.support.certificates import Certificates
+
+if TYPE_CHECKING:  # who makes none needs nothing to make them with
+    from tests.support.certificates import Certificates
 
 _STEP_S = 0.01
 _STEPS_MAX = 1_000
