@@ -232,6 +232,8 @@ class LogKeys:
     ----------
     refused : str
         Why nothing else is known.
+    moving_to : str
+        The node of a cluster that their slot is being moved to; then nothing else is known. Empty if it is not.
     kinds : Mapping[str, tuple of (str, str)]
         Key → which type it has, and which it should have. Only those that are there.
     expiring : tuple of str
@@ -243,6 +245,7 @@ class LogKeys:
     """
 
     refused: str = ""
+    moving_to: str = ""
     kinds: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     expiring: tuple[str, ...] = ()
     fence_id: str | None = None

@@ -121,7 +121,7 @@ def _cluster(facts: Facts, cluster: Cluster) -> Iterator[Finding]:
     if cluster.refused:
         return
     if facts.wanted.trader_id is not None:
-        yield _slot(cluster)
+        yield _slot(cluster, "" if facts.keys is None else facts.keys.moving_to)
     look = Look("cluster_primaries", "", "CLUSTER SLOTS")
     if len(cluster.primaries) < _PRIMARIES_LEAST:
         yield look.warning(
@@ -156,13 +156,19 @@ def _state(cluster: Cluster) -> Finding:
     return look.ok(shown, "every trader has a node")
 
 
-def _slot(cluster: Cluster) -> Finding:
+def _slot(cluster: Cluster, moving_to: str) -> Finding:
     look = Look("cluster_slot", "", "CLUSTER SLOTS")
     if not cluster.owner:
         return look.wrong(
             f"nobody has slot {cluster.slot}",
             "nothing can be written for this trader (CLUSTERDOWN)",
             "redis-cli --cluster fix, or bring its node back",
+        )
+    if moving_to:
+        return look.warning(
+            f"slot {cluster.slot} is at {cluster.owner}, and is being moved to {moving_to}",
+            "nothing is written for this trader while it is: accepted commands wait",
+            "let it come to its end; redis-cli --cluster fix, if that was interrupted",
         )
     return look.ok(f"slot {cluster.slot} is at {cluster.owner}", "all keys of the trader are there")
 

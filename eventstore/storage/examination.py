@@ -249,6 +249,8 @@ class _Examination:
         with closing(self._client(address)) as client:
             try:
                 return looking.log_keys(client, Keys(self._wanted.trader_id))
+            except redis.exceptions.AskError as error:  # one that is not there may be at the other node already
+                return LogKeys(moving_to=f"{error.host}:{error.port}")
             except (redis.RedisError, OSError) as error:
                 return LogKeys(refused=str(error))
 

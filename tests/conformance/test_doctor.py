@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from redis.crc import key_slot
+import pytest
 from typer.testing import CliRunner
 
 from eventstore.cli import app
 from eventstore.keys import Keys
+from tests.support.clusters import Cluster, slot_of
 from tests.support.databases import TRADER
 from tests.support.topology import Topology
 
@@ -71,5 +72,23 @@ def test_who_would_take_over_is_said(topology: Topology) -> None:
             worst(found, "cluster_state") == worst(found, "cluster_primaries") == worst(found, "cluster_slot") == "ok"
         )
         [slot] = [one["found"] for one in found["findings"] if one["name"] == "cluster_slot"]
-        assert f"slot {key_slot(KEYS.namespace.encode())} is at {found['servers'][0]['address']}" == slot
+        assert f"slot {slot_of(KEYS.namespace)} is at {found['servers'][0]['address']}" == slot
     assert ("cluster_state" in names, "sentinels" in names) == (topology.name == "cluster", topology.name == "sentinel")
+
+
+def test_a_slot_that_is_being_moved_is_said(topology: Topology) -> None:
+    if not isinstance(topology, Cluster):
+        pytest.skip("it has no slots")
+    topology.open().close()
+    target = next(node for node in topology.nodes if node.leads() and node is not topology.node_of(KEYS.namespace))
+    migration = topology.migrate_slot(slot_of(KEYS.namespace), target)
+    migration.begin()
+    try:
+        found = said(topology.place(TRADER, "doctor"), "--role", "reader")
+    finally:
+        migration.abandon()
+    assert worst(found, "cluster_slot") == "warning"
+    [slot] = [one["found"] for one in found["findings"] if one["name"] == "cluster_slot"]
+    assert slot.endswith(f"is being moved to 127.0.0.1:{target.port}")
+    assert worst(found, "log") == "unseen"
+    assert worst(said(topology.place(TRADER, "doctor"), "--role", "reader"), "cluster_slot") == "ok"

@@ -236,6 +236,8 @@ OLD = {key: value for key, value in INFO.items() if key != "valkey_version"} | {
         ("cluster_state", "wrong", _cluster(state="fail")),
         ("cluster_state", "unseen", _cluster(refused="NOPERM")),
         ("cluster_slot", "wrong", _cluster(owner="")),
+        ("cluster_slot", "warning", {"keys": LogKeys(moving_to="b:1")}),
+        ("log", "unseen", {"keys": LogKeys(moving_to="b:1")}),
         ("cluster_primaries", "warning", _cluster(primaries={"a:1": 1})),
         ("cluster_replicas", "warning", _cluster(primaries={"a:1": 0, "b:1": 1, "c:1": 1})),
         ("cluster_full_coverage", "note", _config(cluster_require_full_coverage="yes")),
