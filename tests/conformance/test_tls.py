@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,11 @@ def test_a_server_whose_certificate_says_another_name_is_not_talked_to(servers: 
         database.add("key", b"value")
 
 
-def test_a_server_that_a_stranger_vouches_for_is_not_talked_to(servers: Topology, tmp_path: Path) -> None:
-    stranger = Certificates(tmp_path).authority
-    with pytest.raises(StorageError, match=r"(?i)certificate"):
-        servers.open(url=re.sub(r"ssl_ca_certs=[^&]*", f"ssl_ca_certs={stranger}", servers.url))
+def test_a_server_that_a_stranger_vouches_for_is_not_talked_to(servers: Topology) -> None:
+    with closing(Certificates()) as stranger:
+        url = re.sub(r"ssl_ca_certs=[^&]*", f"ssl_ca_certs={stranger.authority}", servers.url)
+        with pytest.raises(StorageError, match=r"(?i)certificate"):
+            servers.open(url=url)
 
 
 def test_a_user_can_not_touch_what_is_another_traders(servers: Topology) -> None:

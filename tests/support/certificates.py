@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import trustme
@@ -10,7 +12,7 @@ HOST = "localhost"
 
 
 class Certificates:
-    """Files of certificates and keys, in `directory`: for servers at `host`, and for a client.
+    """Files of certificates and keys, in a directory of their own: for servers at `host`, and for a client.
 
     Attributes
     ----------
@@ -21,12 +23,17 @@ class Certificates:
 
     """
 
-    def __init__(self, directory: Path, host: str = HOST) -> None:
+    def __init__(self, host: str = HOST) -> None:
+        self._directory = directory = Path(tempfile.mkdtemp(prefix="tls-"))
         issuer = trustme.CA()
         self.authority = directory / "authority.pem"
         issuer.cert_pem.write_to_path(str(self.authority))
         self.server, self.server_key = _write(directory, "server", issuer.issue_cert(host))
         self.client, self.client_key = _write(directory, "client", issuer.issue_cert("node@example.org"))
+
+    def close(self) -> None:
+        """Delete the files."""
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     @property
     def query(self) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
@@ -147,8 +146,7 @@ class Cluster(Topology):
         tls: bool = False,
         traders: Sequence[TraderId] = (),
     ) -> None:
-        self._secrets = TemporaryDirectory(prefix="tls-")
-        self._certificates = Certificates(Path(self._secrets.name), "127.0.0.1") if tls else None
+        self._certificates = Certificates("127.0.0.1") if tls else None
         self.replicas_each = replicas_each
         self._users = Users(traders, "cluster", replicas=replicas_each > 0)
         node = partial(ClusterNode, binary, node_timeout_ms, config or {}, self._certificates, self._users.lines)
@@ -189,7 +187,8 @@ class Cluster(Topology):
 
     def close(self) -> None:
         self._running.close()
-        self._secrets.cleanup()
+        if self._certificates is not None:
+            self._certificates.close()
 
     def node_of(self, key: str) -> ClusterNode:
         """The node that most take for the primary of `key`."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Self, cast
 from urllib.parse import quote
 
@@ -143,8 +142,7 @@ class Sentinels(Topology):
         tls: bool = False,
         traders: Sequence[TraderId] = (),
     ) -> None:
-        self._secrets = TemporaryDirectory(prefix="tls-")
-        self._certificates = Certificates(Path(self._secrets.name), "127.0.0.1") if tls else None
+        self._certificates = Certificates("127.0.0.1") if tls else None
         self.replicas_each = replicas
         self._users = Users(traders, "sentinel", replicas=replicas > 0)
         self.servers = [
@@ -190,7 +188,8 @@ class Sentinels(Topology):
 
     def close(self) -> None:
         self._running.close()
-        self._secrets.cleanup()
+        if self._certificates is not None:
+            self._certificates.close()
 
     def primary(self, namespace: str = "") -> RedisServer:
         """The server that a majority of the sentinels that answer takes for the primary."""

@@ -95,8 +95,7 @@ class Tls(Topology):
 
     def __init__(self, *, binary: Path | None = None, traders: Sequence[TraderId] = (TRADER,)) -> None:
         self._users = Users(traders)
-        self._directory = Path(tempfile.mkdtemp(prefix="tls-"))
-        self._certificates = Certificates(self._directory)
+        self._certificates = Certificates()
         binary = binary or find_server_binary()
         self._server = RedisServer(
             binary=binary,
@@ -123,7 +122,7 @@ class Tls(Topology):
         if self._proxy is not None:
             self._proxy.close()
         self._server.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._certificates.close()
 
 
 OTHER = TraderId("TRADER-0011")
