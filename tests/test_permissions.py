@@ -23,6 +23,7 @@ from eventstore.keys import Keys
 from eventstore.model.identifiers import TraderId
 from eventstore.permissions import Grant, Task, as_acl_file, as_command
 from eventstore.storage.connect import connect
+from eventstore.storage.fleet import followers, standings
 from eventstore.storage.observer import observe
 from tests.support.databases import TRADER, open_database
 from tests.support.duties import DUTIES, Duty, confirms
@@ -164,6 +165,9 @@ def test_without_a_trader_all_of_them_are_looked_for(redis_server: RedisServer, 
             open_database(redis_server.url, TraderId(name)).close()
         with observe(url) as observer:
             assert [trader_status(observer, one).log_entries for one in observer.traders()] == [2, 2]
+            [node] = observer.nodes
+            assert [one.entries for one in standings(node.client, observer.traders())] == [2, 2]
+            assert followers(node.client) is None  # which takes INFO, and is not needed
 
 
 @pytest.mark.parametrize("trader", ["TRADER-001", "a b*-1", 'it\'s "x"\\-1'])

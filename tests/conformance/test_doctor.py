@@ -17,6 +17,13 @@ from tests.support.topology import Topology
 KEYS = Keys(TRADER)
 
 
+@pytest.fixture(autouse=True)
+def settled(topology: Topology) -> None:
+    """Whatever another test did to the servers is over."""
+    if topology.replicas_each:
+        topology.wait_for_primary(KEYS.namespace)
+
+
 def said(place: str, *options: str) -> dict[str, Any]:
     done = CliRunner().invoke(app, ["doctor", place, "--trader", TRADER, "--json", *options])
     assert done.exit_code == (1 if json.loads(done.stdout)["counts"]["wrong"] else 0), done
