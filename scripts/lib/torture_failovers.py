@@ -130,7 +130,7 @@ class Round:
         if self._kind == "journal":
             settings |= {"journal": self._place / "journal", "durability": draw.choice(("applied", "replicated(1)"))}
         if self._kind == "loss":
-            settings["retained_bytes_max"] = draw.choice((1_024, 65_536))
+            settings["retained_bytes_max"] = draw.choice((1_024, 8_192))
         return settings
 
     def run(self, bounds: argparse.Namespace, ends_s: float) -> None:
@@ -219,7 +219,13 @@ class Round:
             if self._called:
                 self._totals.troubles[self._called] += 1
                 self._left -= 1
-            self._called, self._next = self._troubles.drawn() if self._left > 0 else ("", iter(()))
+            first = not self._called
+            if self._left <= 0:
+                self._called, self._next = "", iter(())
+            elif first and self._kind == "loss":
+                self._called, self._next = self._troubles.loss()
+            else:
+                self._called, self._next = self._troubles.drawn()
 
     # -- The end ---------------------------------------------------------------------------------------------------
 

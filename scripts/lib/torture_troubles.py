@@ -20,6 +20,7 @@ from tests.support.topology import Topology
 
 Steps = Iterator[None]
 
+_LOSS = "primary killed, replicas behind"
 _LOOK_S = 0.02
 _PATIENCE_S = 40.0
 _ASK_AGAIN_S = 6.0
@@ -60,7 +61,11 @@ class Troubles:
         if isinstance(topology, Sentinels):
             self._kinds["sentinel restarted"] = (1, lambda: self._restart_sentinel(topology))
         if may_lose:
-            self._kinds["primary killed, replicas behind"] = (4, self._lose)
+            self._kinds[_LOSS] = (4, self._lose)
+
+    def loss(self) -> tuple[str, Steps]:
+        """What loses something for certain."""
+        return _LOSS, self._lose(0.3)
 
     def drawn(self) -> tuple[str, Steps]:
         """What happens next, and what it is called."""
@@ -172,7 +177,7 @@ class Troubles:
         self.took_s.setdefault("slot moved", []).append(time.monotonic() - began_s)
         yield from self.rest()
 
-    def _lose(self) -> Steps:
+    def _lose(self, least_s: float = 0.05) -> Steps:
         """Nobody hears of what the primary confirms, for a while, and then it dies."""
         before = self._primary()
         replicas = self._topology.replicas(self._namespace)
@@ -180,11 +185,11 @@ class Troubles:
             replica.pause()
         with before.client() as client:
             client.client_kill_filter(_type="slave")
-        yield from self._pause(self._draw.uniform(0.05, 0.4))
+        yield from self._pause(self._draw.uniform(least_s, 0.5))
         before.kill()
         for replica in replicas:
             replica.resume()
-        yield from self._another(before, "primary killed, replicas behind")
+        yield from self._another(before, _LOSS)
         before.start()
         yield from self.rest()
 

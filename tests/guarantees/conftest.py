@@ -21,7 +21,8 @@ def told() -> Told:
 
 @pytest.fixture(scope="session")
 def _sentinels() -> Iterator[Sentinels]:
-    with Sentinels() as sentinels:
+    # Who began a failover begins no other one within twice that time.
+    with Sentinels(failover_timeout_ms=1_500) as sentinels:
         yield sentinels
 
 

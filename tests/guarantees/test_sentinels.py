@@ -33,6 +33,8 @@ def partition(server: RedisServer) -> Iterator[Redis]:
             yield admin
         finally:
             admin.config_set("requirepass", server.password)
+            # A sentinel that was not let in would look again only after fifteen seconds.
+            admin.client_kill_filter(_type="normal", skipme=True)
 
 
 def _kill(admin: Redis, named: str) -> None:
