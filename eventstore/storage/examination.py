@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -74,9 +74,13 @@ class _Examination:
     # -- Where everybody is ------------------------------------------------------------------------------------
 
     def _with_replicas(self, address: Address | None) -> Facts:
+        return self._facts(self._shard(address))
+
+    def _shard(self, address: Address | None, known: Sequence[Address] = ()) -> list[Server]:
+        """Return the server with the log and its replicas: those that are known of, and those that it knows of."""
         first = self._server(address, has_log=True)
-        replicas = [(each["ip"], int(each["port"])) for each in first.replicas() if {"ip", "port"} <= each.keys()]
-        return self._facts([first, *(self._server(each, is_replica=True) for each in replicas)])
+        told = [(each["ip"], int(each["port"])) for each in first.replicas() if {"ip", "port"} <= each.keys()]
+        return [first, *(self._server(each, is_replica=True) for each in dict.fromkeys([*known, *told]))]
 
     def _by_sentinel(self) -> Facts:
         sentinels = tuple(map(self._sentinel, self._location.addresses))
@@ -119,8 +123,7 @@ class _Examination:
             owner="" if owner is None else _named(owner),
             primaries={_named(primary): len(others) for primary, others in replicas.items()},
         )
-        servers = [] if owner is None else [self._server(owner, has_log=True)]
-        servers += [] if owner is None else [self._server(each, is_replica=True) for each in replicas[owner]]
+        servers = [] if owner is None else self._shard(owner, replicas[owner])
         servers += [self._server(each) for each in replicas if each != owner]
         return replace(self._facts(servers), cluster=cluster)
 
