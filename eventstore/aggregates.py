@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, TypeVar
 
 from eventstore.bulk import records_from
@@ -46,12 +45,12 @@ def order_from(key: str, fields: Fields, serializer: Serializer) -> tuple[Order,
     """
     events, version = events_from(key, fields, OrderEvent, serializer, gapless=True)
     try:
-        return _order(fields, events), version
+        return _build_order(fields, events, serializer), version
     except (ModelError, CodecError, TypeError, UnicodeDecodeError) as error:
         raise DamagedRecord(key, "", f"the events make no order: {error}") from error
 
 
-def _order(fields: Fields, events: Sequence[Any]) -> Order:
+def _build_order(fields: Fields, events: Sequence[Any], serializer: Serializer) -> Order:
     amended = fields.get(_AMENDED)
     order = Order.from_events(events, () if amended is None else unpack_amended(amended))
     indexed = fields.get(_POSITION)
@@ -126,7 +125,7 @@ def record_from(
 
 
 def many_from(
-    page: Sequence[tuple[str, Fields]], fold: Callable[..., Any], serializer: Serializer
+    page: Sequence[tuple[str, Fields | DamagedRecord]], fold: Callable[..., Any], serializer: Serializer
 ) -> Iterator[tuple[Any, int] | None]:
     """Yield what `fold` makes of each of these hashes, as far as that takes no second look; None for the others.
 
@@ -136,16 +135,19 @@ def many_from(
     of them are None.
     """
     build = _BUILDERS.get(fold)
-    rows = [None if build is None else _rows(fields) for _, fields in page]
+    rows = [None if build is None or isinstance(fields, DamagedRecord) else _rows(fields) for _, fields in page]
     trader_id, order_ids = places_in([key for key, _ in page])
     if order_ids:
         order_ids = [*(read_plain_identifiers(ClientOrderId, order_ids) or order_ids)]
     owners = [order_id for order_id, row in zip(order_ids, rows, strict=False) for _ in row or ()]
-    records = iter(records_from([data for row in rows for data in row or ()], serializer, trader_id, owners))
+    records = records_from([data for row in rows for data in row or ()], serializer, trader_id, owners)
+    begin = 0
     for (_, fields), row in zip(page, rows, strict=True):
         found = None
         if build is not None and row is not None:
-            events = list(islice(records, len(row)))
+            end = begin + len(row)
+            events = records[begin:end]
+            begin = end
             if all(events):
                 try:
                     found = build(fields, events, serializer), len(events)
@@ -167,16 +169,12 @@ def _rows(fields: Fields) -> list[bytes] | None:
         return None
 
 
-def _build_order(fields: Fields, events: list[Any], serializer: Serializer) -> Order:
-    return _order(fields, events)
-
-
 def _build_position(fields: Fields, fills: list[Any], serializer: Serializer) -> Position:
     basis = record_from("", BASIS, fields.get(_BASIS), PositionBasis, serializer)
     return Position.from_events(basis, fills)
 
 
-_BUILDERS: dict[Callable[..., Any], Callable[[Fields, list[Any], Serializer], Any]] = {
+_BUILDERS: dict[Callable[..., Any], Callable[[Any, Any, Serializer], Any]] = {
     order_from: _build_order,
     position_from: _build_position,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from eventstore.aggregates import Fold, many_from, record_from
@@ -181,12 +182,11 @@ class Loader:
     ) -> dict[str, tuple[A, int]]:
         """Return the aggregates by id. With an `index`, one that is in there has to have events."""
         wanted = sorted(ids)
+        remaining = iter(wanted)
         found: dict[str, tuple[A, int]] = {}
-        numbered = zip(wanted, self._reader.hashes(map(name, wanted)), strict=True)
-        for page in _pages(numbered):
-            hashes = [(key, {} if isinstance(fields, DamagedRecord) else fields) for _, (key, fields) in page]
-            folds = many_from(hashes, fold, self._serializer)
-            for (aggregate_id, (key, fields)), folded in zip(page, folds, strict=True):
+        for page in _pages(self._reader.hashes(map(name, wanted))):
+            folds = many_from(page, fold, self._serializer)
+            for aggregate_id, (key, fields), folded in zip(islice(remaining, len(page)), page, folds, strict=True):
                 if folded is None:
                     if not isinstance(fields, DamagedRecord) and not fields:
                         # Deleted between the two reads, or never there; otherwise its events were taken away.
@@ -315,13 +315,13 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _pages(hashes: Iterable[tuple[str, Hash]]) -> Iterator[list[tuple[str, Hash]]]:
+def _pages(hashes: Iterable[Hash]) -> Iterator[list[Hash]]:
     """Yield the hashes in lists of about `EVENTS` fields."""
-    page: list[tuple[str, Hash]] = []
+    page: list[Hash] = []
     count = 0
     for item in hashes:
         page.append(item)
-        fields = item[1][1]
+        fields = item[1]
         count += 1 if isinstance(fields, DamagedRecord) else len(fields) + 1
         if count >= EVENTS:
             yield page

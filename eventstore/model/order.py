@@ -145,11 +145,11 @@ class Order(AmendableOrder):
         """
         if not events:
             raise InvalidValue("Order: there are no events to build it from; the first has to be its OrderInitialized")
-        remaining: Any = iter(events)
-        order = Order.create(next(remaining))
+        first: Any = events[0]
+        order = Order.create(first)
         if amendments:
             order._amend_at(1, amendments)
-        for event in remaining:
+        for event in events[1:]:
             if event.__class__ is OrderInitialized:
                 order = order.transform(event)
             else:
@@ -384,7 +384,7 @@ class Order(AmendableOrder):
         status = self._next(_PARTIALLY_FILLED if filled < self._quantity else _FILLED, event)
         if not last_qty:
             raise InvalidValue(f"{self._label}: trade {trade_id} fills nothing; a fill has to be more than zero")
-        paid = self._paid_with(event.commission)
+        paid = event.commission if self._commissions is None else self._paid_with(self._commissions, event.commission)
         if filled > self._quantity:  # a venue may do so, and then it has happened
             excess = EXACT.subtract(filled, self._quantity)
             self._overfilled = excess if self._overfilled is None else EXACT.add(self._overfilled, excess)
@@ -406,11 +406,9 @@ class Order(AmendableOrder):
         if status is _FILLED:
             self.ts_closed = event.ts_event
 
-    def _paid_with(self, commission: Money) -> Money | dict[str, Money]:
-        """Return all that was paid, with `commission`."""
-        paid = self._commissions
-        if paid is None:
-            return commission
+    @staticmethod
+    def _paid_with(paid: Money | dict[str, Money], commission: Money) -> Money | dict[str, Money]:
+        """Return all that was `paid`, with `commission`."""
         code = commission.currency.code
         if isinstance(paid, Money):
             if paid.currency.code == code:
