@@ -36,3 +36,15 @@ def pack_old(value: Any) -> bytes:
     if len(data) <= _KEPT_BYTES_MAX:
         _idle_old.append(packer)
     return data
+
+
+def pack_old_items(items: list[Any]) -> bytes:
+    """The same for what stands in an array, without the array's head: for arrays that are packed part by part."""
+    return pack_old(items)[len(array_head(len(items))) :]
+
+
+def array_head(count: int) -> bytes:
+    """Return what an array of so many items begins with."""
+    if count < 16:
+        return bytes((0x90 | count,))
+    return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")

@@ -32,9 +32,9 @@ class MemoryWindow:
         return self._last + 1 - len(self._payloads)
 
     def keep(self, last: int, entries: Sequence[Entry]) -> None:
-        times, payloads = zip(*entries, strict=True)
+        payloads = [entry[1] for entry in entries]
         self._payloads.extend(payloads)
-        self._times.extend(times)
+        self._times.extend([entry[0] for entry in entries])
         self._last = last
         self._bytes += sum(map(len, payloads)) + len(payloads) * ENTRY_BYTES
         while self._bytes > self._bytes_max:

@@ -189,6 +189,7 @@ class Delivery(Generic[Item, Entry, Batch]):
         """Move the slice into the batch that is being formed; return whether that has to go now."""
         packer, former, items = self._packer, self._former, self._slice
         formed, first_s = former.entries, self._seen_s or now_s
+        held, self._encoded = self._encoded, None
         urgent = False
         while items:
             item = items[0]
@@ -198,15 +199,14 @@ class Delivery(Generic[Item, Entry, Batch]):
                 urgent = True  # somebody waits
                 items.popleft()
                 continue
-            entry = self._encoded
-            if entry is None:
-                entry = packer.encode(item)
+            entry = packer.encode(item) if held is None else held
+            held = None
             size = packer.size(entry)
             if formed and size > former.room:
                 self._encoded = entry
                 return True
             full = former.add(entry, size, first_s)
-            self._encoded = self._seen_s = None
+            self._seen_s = None
             self.taken += 1
             items.popleft()  # from here on it counts as taken
             if full:

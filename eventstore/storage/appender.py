@@ -9,7 +9,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
 import redis
@@ -18,7 +17,7 @@ from eventstore import commands as c
 from eventstore.chain import GENESIS, NextHead
 from eventstore.errors import DataLoss, Diverged, Fatal, Fenced, Held, Retryable, StorageError
 from eventstore.keys import Keys
-from eventstore.packing import pack_old
+from eventstore.packing import array_head, pack_old, pack_old_items
 from eventstore.projections import PROJECTIONS, At, Place
 from eventstore.storage.answers import Answers
 from eventstore.storage.connect import script
@@ -29,11 +28,14 @@ from workers.turn import Turn
 # Lua's stack bounds how many arguments one call of a script can pass on.
 ARGUMENTS_MAX = 4000
 
-HASHED = 64
-"""How many entries are hashed before it is looked whether the thread's turn is over."""
+PIECE = 8
+"""Of how many entries the operations are made at once, and after how many it is looked whether the turn is over."""
 
-PIECE = 16
-"""Of how many commands the operations are made at once: one kind of work behind the other is faster than in turns."""
+HASHED = 64
+"""The same for entries that are hashed, which takes less."""
+
+PACKED = 256
+"""The same for arguments of operations, which are packed."""
 
 # What the entry begins with that has to be a batch of its own.
 _FLUSHED = c.encode(c.Flushed(0, b""))[:2]
@@ -179,14 +181,14 @@ class Operations:
         self._calls.append(["HDEL", key, field])
 
     def sadd(self, key: str, member: str) -> None:
-        self._settle(member)
+        self._place_now(member)
         self._members[key][member] = "SADD"  # the last one wins
 
     def srem(self, key: str, member: str) -> None:
-        self._settle(member)
+        self._place_now(member)
         self._members[key][member] = "SREM"
 
-    def _settle(self, member: str) -> None:
+    def _place_now(self, member: str) -> None:
         """Put the place of `member` in front of what comes next."""
         place = self._placed.pop(member, None)
         if place is not None:
@@ -217,7 +219,7 @@ class Operations:
 
     def _in_place(self, *call: str | int) -> None:
         """Add a call that looks at the views: what came before it is applied before it, what comes later behind it."""
-        self._add_members()
+        self._settle()
         self._hset.clear()
         self._calls.append([*call])
 
@@ -228,12 +230,23 @@ class Operations:
             ["WIPE", k.orders, k.positions, k.accounts, k.lives, k.lives_purged, k.prefix, *k.fixed_views()]
         )
 
-    def packed(self) -> bytes:
-        """All of them, in order, as the script takes them."""
-        self._add_members()
-        return pack_old(self._calls)
+    def packed(self, turn: Turn) -> bytes:
+        """All of them, in order, as the script takes them. Part by part: a large batch has thousands of arguments."""
+        self._settle()
+        turn.check()
+        calls = self._calls
+        parts = [array_head(len(calls))]
+        begun = size = 0
+        for end, call in enumerate(calls, 1):
+            size += len(call)
+            if size >= PACKED or end == len(calls):
+                parts.append(pack_old_items(calls[begun:end]))
+                begun, size = end, 0
+                turn.check()
+        return b"".join(parts)
 
-    def _add_members(self) -> None:
+    def _settle(self) -> None:
+        """Make calls of what is known of members of sets: at the end, or where something comes that looks there."""
         chosen: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for (inside, outside), members in self._by_place():
             for name, keys in (("SADD", inside), ("SREM", outside)):
@@ -282,6 +295,7 @@ class Draft(list[Entry]):
         list.append(self, entry)
         if len(commands) >= PIECE:
             self._project()
+            appender._turn.check()
 
     def _project(self) -> None:
         keys, operations = self._appender._keys, self._operations
@@ -289,12 +303,12 @@ class Draft(list[Entry]):
             PROJECTIONS[command.__class__](keys, command, operations)
         self._commands.clear()
 
-    def packed(self) -> bytes:
-        """The operations as the script takes them; they are gone then."""
+    def finish(self) -> Operations:
+        """Return the operations of all entries. They are gone from here then: entries are kept for longer."""
         self._project()
         operations = self._operations
         del self._operations
-        return operations.packed()
+        return operations
 
 
 class Appender:
@@ -383,29 +397,29 @@ class Appender:
             draft = self.draft()
             for entry in entries:
                 draft.append(entry)
-        times, payloads = zip(*draft, strict=True)
+        payloads = [entry[1] for entry in draft]
         if self.size(draft[0]) == LONE:
-            payloads = (c.encode(c.Flushed(first_position - 1, self._chain)),)
-        # No entry is older than the one before it.
-        latest = islice(accumulate(times, max, initial=self._last_ms), 1, None)
-        entry_ids = [f"{ms}-{position}" for position, ms in enumerate(latest, first_position)]
-        turn.check()
-        head = NextHead(self._chain)
-        for i in range(0, len(entry_ids), HASHED):
-            head.extend(entry_ids[i : i + HASHED], payloads[i : i + HASHED])
+            payloads = [c.encode(c.Flushed(first_position - 1, self._chain))]
+        head, last_ms = NextHead(self._chain), self._last_ms
+        entry_ids: list[str] = []
+        for i in range(0, len(draft), HASHED):
+            for position, (accepted_ms, _) in enumerate(draft[i : i + HASHED], first_position + i):
+                if accepted_ms > last_ms:
+                    last_ms = accepted_ms
+                entry_ids.append(f"{last_ms}-{position}")
+            head.extend(entry_ids[i:], payloads[i : i + HASHED])
             turn.check()
         stream: list[str | bytes] = [b""] * (2 * len(entry_ids))
         stream[::2] = entry_ids
         stream[1::2] = payloads
         packed = pack_old(stream)
         turn.check()
-        operations = draft.packed()
-        turn.check()
-        last_position, chain = first_position + len(entry_ids) - 1, head.digest()
+        operations = draft.finish().packed(turn)
+        chain, last_position = head.digest(), first_position + len(draft) - 1
         numbers = b"%d" % first_position, b"%d" % last_position
         request = _request(self._head, (*numbers, self._chain, chain, packed, operations, self._owner))
         self._chain = chain
-        self._last_ms = max(self._last_ms, *times)
+        self._last_ms = last_ms
         return Batch(first_position, last_position, request)
 
     # -- Sending -----------------------------------------------------------------------------------------------
