@@ -34,7 +34,7 @@ from eventstore.codec import (
 )
 from eventstore.errors import CodecError
 from eventstore.model.currency import Currency
-from eventstore.model.identifiers import UUID4, ClientOrderId, Identifier
+from eventstore.model.identifiers import UUID4, Identifier
 from eventstore.model.record import EMPTY_INFO, Field, Record
 from eventstore.model.values import Money
 from eventstore.schema import SHORT_SINCE, TYPES, VERSIONS
@@ -118,9 +118,10 @@ def _records(tag: Any, rows: list[Any], trader_id: str | None, order_ids: Sequen
     kind = TYPES[tag]
     readers = _column_readers(kind)
     if order_ids and since is not None and version >= since:
-        values = _read_at_places(readers, columns, [trader_id] * len(rows), order_ids)
-    else:
-        values = [read(column) for read, column in zip(readers, columns, strict=True)]
+        _fill_in(columns, [trader_id] * len(rows), order_ids)
+    values = [read(column) for read, column in zip(readers, columns, strict=True)]
+    if since is not None and columns[TS_INIT] == columns[TS_EVENT]:
+        values[TS_INIT] = values[TS_EVENT] = [*values[TS_EVENT]]
     records = [*map(tuple.__new__, repeat(kind, len(rows)), zip(*values, strict=True))]
     if kind._validate is not Record._validate:
         for record in records:
@@ -128,29 +129,15 @@ def _records(tag: Any, rows: list[Any], trader_id: str | None, order_ids: Sequen
     return records
 
 
-def _read_at_places(
-    readers: Sequence[ReadColumn], columns: list[Column], trader_ids: Column, order_ids: Column
-) -> list[Iterable[Any]]:
-    """Return the values of the columns of orders' events, with what was left out of them."""
-    is_same_time = False
+def _fill_in(columns: list[Column], trader_ids: Column, order_ids: Column) -> None:
+    """Put into the columns of orders' events what was left out of them; where all of it was, that is one column."""
     for place, given in ((TS_INIT, columns[TS_EVENT]), (TRADER_ID, trader_ids), (ORDER_ID, order_ids)):
         column = columns[place]
         left_out = column.count(None)
         if left_out == len(column):
             columns[place] = given
-            is_same_time |= place == TS_INIT
         elif left_out:
             columns[place] = [one if stored is None else stored for stored, one in zip(column, given, strict=True)]
-    times = [*readers[TS_EVENT](columns[TS_EVENT])]
-    values: list[Iterable[Any]] = []
-    for place, (read, column) in enumerate(zip(readers, columns, strict=True)):
-        if place == TS_EVENT or (place == TS_INIT and is_same_time):
-            values.append(times)
-        elif column is order_ids and set(map(type, column)) == {ClientOrderId}:
-            values.append(column)
-        else:
-            values.append(read(column))
-    return values
 
 
 @functools.cache
@@ -161,7 +148,7 @@ def _column_readers(kind: type[Record]) -> tuple[ReadColumn, ...]:
 
 def _column_reader(plan: ReadPlan, place: int) -> ReadColumn:
     spec, convert = plan.specs[place], plan.conversions[place]
-    kinds = frozenset(plan.kinds[place])
+    kinds, own = frozenset(plan.kinds[place]), {spec.kind}
     read = _plain_reader(spec, convert)
 
     def read_column(column: Column) -> Iterable[Any]:
@@ -171,6 +158,8 @@ def _column_reader(plan: ReadPlan, place: int) -> ReadColumn:
             return column if first is None or convert is None else repeat(convert(first), len(column))
         found = set(map(type, column))
         if not found <= kinds:
+            if found == own:  # what was left out, and is no text any more
+                return column
             raise CodecError("not plain")
         if read is None:
             return column

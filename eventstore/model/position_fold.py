@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
 from math import trunc
 from operator import itemgetter
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from eventstore.model.currency import Currency
 from eventstore.model.enums import OrderSide, PositionSide
@@ -35,6 +35,7 @@ _FLAT, _LONG, _SHORT = PositionSide.FLAT, PositionSide.LONG, PositionSide.SHORT
 _IDS = ("instrument_id", "trader_id", "position_id")
 _FACTS = ("trade_id", "order_side", "last_qty", "last_px", "commission")
 _read = itemgetter(*map(OrderFilled._fields.index, _IDS + _FACTS))
+_trade = itemgetter(*map(OrderFilled._fields.index, ("order_side", "last_qty", "last_px")))
 
 _Facts = tuple[float, int, int | None]
 """Of a quantity: its double; in units of `PRECISION_MAX` decimals; in the position's unless it has more decimals."""
@@ -75,10 +76,12 @@ def add_fills(position: Position, fills: Iterable[OrderFilled]) -> None:
         if order_side is _NO_SIDE or not last_qty:
             _refuse_empty(position, fill)
         is_buy = order_side is _BUY
-        # A venue may give both sides of a trade with oneself, and its parts, one trade id.
-        trade = (trade_id, is_buy, last_qty, last_px)
-        if trade in trades:
-            _refuse_again(position, fill)
+        # A venue may give both sides of a trade with oneself, and its parts, one trade id: then there is a set of them.
+        same_id: Any = trades.get(trade_id)
+        if same_id is not None:
+            same_id = same_id if same_id.__class__ is set else {_trade(same_id)}
+            if _trade(fill) in same_id:
+                _refuse_again(position, fill)
         facts = quantities.get(id(last_qty))
         if facts is None:
             facts = quantities[id(last_qty)] = _facts(last_qty, precision)
@@ -147,14 +150,19 @@ def add_fills(position: Position, fills: Iterable[OrderFilled]) -> None:
             position.opening_order_id, position.closing_order_id = fill.client_order_id, None
             position.ts_init, position.ts_opened = fill.ts_init, fill.ts_event
             position.ts_closed = position.duration_ns = 0
-            trades, commissions, events = set(), {}, []
+            trades, commissions, events = {}, {}, []
+            same_id = None
             quantities.clear()  # an `id` may be another's as soon as nothing holds its fill any more
         if abs(after) > peak:
             peak = abs(after)
         avg_open, avg_close, ratio = opened, closed, returned
         held, exact, bought, sold, booked = after, rounded, after_bought, after_sold, gained
         commissions[code] = paid
-        trades.add(trade)
+        if same_id is None:
+            trades[trade_id] = fill
+        else:
+            same_id.add(_trade(fill))
+            trades[trade_id] = same_id
         events.append(fill)
         if after > 0:
             entry, side = _BUY, _LONG

@@ -135,7 +135,7 @@ class Position:
         self._held = self._peak = self._buy_qty = self._sell_qty = self._booked = 0
         self._base_code = None if basis.base_currency is None else basis.base_currency.code
         self._commissions: dict[str, Money] = {}
-        self._trades: set[tuple[TradeId, bool, Quantity, Price]] = set()
+        self._trades: dict[TradeId, OrderFilled | set[tuple[Any, ...]]] = {}  # a fill each, or what several have
         self._events: list[OrderFilled] = []
         self.apply(fill)
 

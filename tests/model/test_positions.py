@@ -292,6 +292,17 @@ def test_one_trade_id_may_stand_for_several_parts(changes: dict[str, Any]) -> No
     assert position.trade_ids == [first.trade_id]
 
 
+def test_each_of_several_parts_of_a_trade_is_taken_once() -> None:
+    first = fill(USDJPY, "BUY", "1000", "92.1")
+    parts = [first, *(first.replace(last_qty=Quantity(quantity)) for quantity in ("999", "998", "997"))]
+    position = Position.from_events(USDJPY, parts)
+    before = state(position)
+    for part in parts:
+        with pytest.raises(DuplicateFill):
+            position.apply(part)
+    assert state(position) == before
+
+
 def test_a_trade_of_the_cycle_before_is_refused_until_a_new_one_begins() -> None:
     opened, closed = fill(USDJPY, "BUY", "1000", "92.1"), fill(USDJPY, "SELL", "1000", "92.1")
     position = Position.from_events(USDJPY, [opened, closed])
