@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
+from typer.testing import CliRunner
 
+from eventstore.cli import app
 from eventstore.cli.doctor import FORMAT
 from eventstore.doctor import Finding, examine
 from eventstore.doctor.facts import Facts, Wanted
 from eventstore.durability import Durability
+from eventstore.errors import StorageError
 from eventstore.keys import Keys
 from eventstore.model import TraderId
 from eventstore.permissions import Grant, Task
@@ -81,10 +84,12 @@ def test_what_is_wrong_is_said_with_what_mends_it_and_is_the_status(eventstore: 
 
 
 def test_wrong_usage_and_servers_that_are_not_there(eventstore: Run, redis_server: RedisServer) -> None:
-    assert eventstore("doctor", redis_server.url, "--durability", "soon").returncode == 2
+    assert CliRunner().invoke(app, ["doctor", redis_server.url, "--durability", "soon"]).exit_code == 2
     assert_one_line_error(eventstore("doctor", "redis://127.0.0.1:1"), "127.0.0.1:1", "can not be reached")
-    done = eventstore("doctor", f"unix://nobody:secret@{redis_server.socket_path}")
-    assert done.returncode == 1
+    with pytest.raises(StorageError, match=r"127\.0\.0\.1:1"):
+        findings("redis+cluster://127.0.0.1:1")
+    done = CliRunner().invoke(app, ["doctor", f"unix://nobody:secret@{redis_server.socket_path}"])
+    assert done.exit_code == 1
     assert "reachable" in done.stdout
     assert "secret" not in done.stdout + done.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from eventstore.cli import app
 from eventstore.keys import Keys
 from tests.support.clusters import Cluster, slot_of
 from tests.support.databases import TRADER
+from tests.support.sentinels import Sentinels
 from tests.support.topology import Topology
 
 KEYS = Keys(TRADER)
@@ -99,3 +101,22 @@ def test_a_slot_that_is_being_moved_is_said(topology: Topology) -> None:
     assert slot.endswith(f"is being moved to 127.0.0.1:{target.port}")
     assert worst(found, "log") == "unseen"
     assert worst(said(topology.place(TRADER, "doctor"), "--role", "reader"), "cluster_slot") == "ok"
+
+
+def test_sentinels_that_do_not_answer_are_said(topology: Topology) -> None:
+    """With one that does, who it knows is looked at; with none, nothing is, and that is what is wrong."""
+    if not isinstance(topology, Sentinels):
+        pytest.skip("it has no sentinels")
+    place = topology.place(TRADER, "writer")
+    real = f"127.0.0.1:{topology.sentinels[0].port}"
+    for hosts, severity, servers in (
+        (f"127.0.0.1:1,{real},127.0.0.1:2", "warning", 1 + topology.replicas_each),
+        (real, "warning", 1 + topology.replicas_each),
+        ("127.0.0.1:1,127.0.0.1:2", "wrong", 0),
+    ):
+        found = said(re.sub("@[^/@]*/", f"@{hosts}/", place))
+        assert worst(found, "sentinels") == severity
+        assert len(found["servers"]) == servers
+        assert ("sentinel" in {one["name"] for one in found["findings"] if one["severity"] == "warning"}) == (
+            hosts != real
+        )
