@@ -22,8 +22,10 @@ from eventstore import CacheDatabaseConfig, RedisCacheDatabase, commands
 from eventstore.keys import Keys
 from eventstore.model import Order
 from scripts.lib.bench import nodes
+from scripts.lib.bench.loops import sleeping
 from scripts.lib.bench.places import own_garbage, quiet
 from scripts.lib.bench.rows import quantiles
+from scripts.lib.bench.subjects import say
 from scripts.lib.bench.ticker import PERIOD_NS
 from tests.support.clusters import Cluster, slot_of
 from tests.support.logs import check_log
@@ -33,6 +35,8 @@ from tests.support.topology import Topology
 
 CALLS_PER_S = 5_000
 PER_WAKE = CALLS_PER_S * PERIOD_NS / 1e9
+ALONE = 6_000
+"""Wakes of the same loop before there is a writer."""
 PATIENCE_S = 300.0
 SPACE = Keys(nodes.TRADER).namespace
 _FORK = multiprocessing.get_context("fork")
@@ -54,6 +58,7 @@ class Lived(NamedTuple):
 def node(url: str, orders: int, settings: dict[str, Any], opened: Any, enough: Any, found: Any) -> None:
     """Make calls until there are none left, or it is told that it is enough."""
     quiet()
+    alone = sleeping(lambda wakes: wakes < ALONE)
     histories = [nodes.history(i) for i in range(orders)]
     config = CacheDatabaseConfig(url=url, close_timeout_s=PATIENCE_S, load_timeout_s=PATIENCE_S, **settings)
     with RedisCacheDatabase(nodes.TRADER, config=config) as database:
@@ -64,7 +69,7 @@ def node(url: str, orders: int, settings: dict[str, Any], opened: Any, enough: A
         database.sync(PATIENCE_S)
         stats = database.stats()
         lived.applied.append((time.perf_counter_ns(), stats.applied - start))
-    found.put((lived, {"retries": stats.retries, "set_back": stats.set_back, "quarantined": stats.quarantined}))
+    found.put((lived, alone, {"retries": stats.retries, "set_back": stats.set_back, "quarantined": stats.quarantined}))
 
 
 def _trade(database: RedisCacheDatabase, histories: list[nodes.History], enough: Any, start: int) -> Lived:
@@ -118,7 +123,7 @@ def disturb(topology: Topology, quiet_s: float) -> list[Phase]:
     phases: list[Phase] = []
 
     def phase(name: str, do: Callable[[], object]) -> None:
-        print(f"  {name}", flush=True)
+        say(f"  {name}")
         began = time.perf_counter_ns()
         do()
         # What a call of the last moment takes until it is applied belongs to it, too.
@@ -226,13 +231,14 @@ def measure(kind: str, seconds: float) -> Figures:
         opened.wait(PATIENCE_S)
         phases = disturb(topology, 5.0)
         enough.set()
-        lived, counts = found.get()
+        lived, alone, counts = found.get()
         process.join()
         check(topology, len(lived.called_ns))
     if lived.called_ns[-1] < phases[-1].ended_ns:
         raise SystemExit("there were not enough calls for so long: --seconds")
     applied_ns = applied_for_good(lived)
-    return {"calls": len(lived.called_ns), "lost": len(lived.called_ns) - len(applied_ns), **counts} | {
+    lost = len(lived.called_ns) - len(applied_ns)
+    return {"calls": len(lived.called_ns), "lost": lost, **counts, "late_without_writer_us": quantiles(alone)} | {
         phase.name: figures_of(phase, lived, applied_ns) for phase in phases
     }
 

@@ -27,15 +27,17 @@ from eventstore.model.identifiers import TraderId
 from scripts.lib.bench import nodes
 from scripts.lib.bench.places import own_memory_bytes, quiet
 from scripts.lib.bench.rows import quantiles
+from scripts.lib.bench.subjects import say
 from tests.support.clusters import Cluster
 from tests.support.sentinels import Sentinels
 from tests.support.topologies import One
 from tests.support.topology import Topology
 
 TOPOLOGIES: dict[str, Callable[[], Topology]] = {
-    "cluster": lambda: Cluster(),
-    "sentinel": lambda: Sentinels(),
+    "cluster": lambda: Cluster(node_timeout_ms=30_000),
+    "sentinel": lambda: Sentinels(down_after_ms=30_000),
 }
+"""Nobody is to take over from a server that has no core for a while."""
 PATIENCE_S = 600.0
 _FORK = multiprocessing.get_context("fork")
 
@@ -171,7 +173,7 @@ def measure(kind: str, traders: int, orders: int, seconds: float) -> Figures:
         topology = running.enter_context(TOPOLOGIES[kind]())
 
         def fresh(name: str, work: Callable[[], Figures]) -> None:
-            print(f"  {name}", flush=True)
+            say(f"  {name}")
             figures[name] = work()
             for each in (single, topology):
                 each.wipe()
