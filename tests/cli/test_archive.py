@@ -13,7 +13,7 @@ from eventstore.model.identifiers import TraderId
 from tests.cli.test_documents import LAYOUT, block
 from tests.support.archives import KEYS, TRADER, entries, write
 from tests.support.cli import TRADER as RECORDER
-from tests.support.cli import Run, assert_documented, assert_one_line_error, session
+from tests.support.cli import Run, assert_documented, assert_one_line_error, documented_commands, session
 from tests.support.redis_server import RedisServer
 
 
@@ -108,8 +108,7 @@ def test_a_user_with_the_documented_permissions_can_archive(
 ) -> None:
     """The user of a node with one command more, and one that may do nothing else."""
     node = block(LAYOUT, "acl").replace("TRADER-001", TRADER).replace("PASSWORD", "pass").split()
-    text = LAYOUT.read_text().partition("A user for `eventstore archive` alone needs `")[2].partition("`")[0]
-    alone = ["ACL", "SETUSER", "archivist", "on", ">pass", f"~{KEYS.prefix}*", "-@all", *text.split()]
+    alone = ["ACL", "SETUSER", "archivist", "on", ">pass", f"~{KEYS.prefix}*", "-@all", *documented_commands("archive")]
     with redis_server.client() as client:
         client.execute_command(*node, "+xtrim")
         client.execute_command(*alone)

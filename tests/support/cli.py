@@ -72,6 +72,14 @@ def documented_fields(verb: str) -> dict[str, str]:
     return dict(fields)
 
 
+def documented_commands(task: str) -> list[str]:
+    """The commands that docs/redis-layout.md says a task needs at the server, as the rules of a user."""
+    text = (ROOT / "docs" / "redis-layout.md").read_text()
+    words = re.search(rf"^{task}: +(.*?)\n(?:\w+:|```)", text, re.MULTILINE | re.DOTALL)
+    assert words is not None, f"docs/redis-layout.md does not say what {task} needs"
+    return [f"+{command}" for command in words[1].split()]
+
+
 def assert_documented(document: dict[str, Any], verb: str) -> None:
     """Every field of `document` is documented and of its type, and every documented one is there."""
     fields = documented_fields(verb)
