@@ -203,7 +203,7 @@ def check_plain(what: str, value: Any, depth: int = INFO_DEPTH_MAX + 2) -> None:
         check_plain(what, item, depth - 1)
 
 
-def build(kind: type[Record], fields: list[Any]) -> Any:
+def build(kind: type[Record], fields: Sequence[Any]) -> Any:
     """Build the record of `kind` from its stored fields. Raises `CodecError` if they are not of its shape."""
     plan = field_readers(kind)
     if len(fields) != len(plan.kinds):
@@ -349,7 +349,7 @@ class ReadPlan:
         self.validate: Callable[[Any], None] | None = None if kind._validate is Record._validate else kind._validate
         """Raises for a record whose fields do not go together; None where any do."""
 
-    def culprit(self, fields: list[Any]) -> str:
+    def culprit(self, fields: Sequence[Any]) -> str:
         """Return the name of the first field that can not be converted."""
         for spec, convert, value in zip(self.specs, self.conversions, fields, strict=True):
             try:
@@ -359,7 +359,7 @@ class ReadPlan:
                 return spec.name
         return "?"
 
-    def check(self, fields: list[Any]) -> None:
+    def check(self, fields: Sequence[Any]) -> None:
         """Raise `CodecError` unless every field is of a stored kind of its own."""
         for spec, kinds, value in zip(self.specs, self.kinds, fields, strict=True):
             if value.__class__ not in kinds:
@@ -563,6 +563,6 @@ def _unregistered(code: str, precision: int) -> Currency:
 
 
 def _read_record(kind: type[Record], row: Any) -> Record:
-    if row.__class__ is not list:
+    if row.__class__ not in (list, tuple):
         raise TypeError(f"a {type(row).__name__} is stored where a {kind.__name__} belongs")
     return cast(Record, build(kind, row))
