@@ -23,8 +23,11 @@ Item = TypeVar("Item")
 Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
 
-SLICE = 16
-"""How many items are taken and encoded before it is looked whether the thread's turn is over."""
+SLICE = 64
+"""How many items are taken at once. A sink that takes long to encode so many looks itself whether its turn is over."""
+
+UNFOLDED = 16
+"""The same where each of them is unfolded, which may take as long as to encode it."""
 
 _SPOKEN = (Send, Receive)
 
@@ -247,7 +250,7 @@ class Writer(Generic[Item, Entry, Batch]):
             )
             if do is Do.TAKE:
                 turn.check()
-                delivery.took(backlog.take(SLICE))
+                delivery.took(backlog.take(SLICE if backlog.unfold is None else UNFOLDED))
             elif isinstance(do, _SPOKEN) or do is Do.REWIND:
                 began_s = time.monotonic()
                 try:
