@@ -1,4 +1,4 @@
-"""What only sentinels decide: partitions, silence, and credentials that change. Rows 7, 11 and 16."""
+"""What only sentinels decide: partitions, silence, and credentials that change. Rows 7, 11, 16 and 19."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _kill(admin: Redis, named: str) -> None:
             admin.client_kill_filter(_id=client["id"])
 
 
-def test_row_16_what_a_primary_behind_a_partition_acknowledges_is_not_durable_and_written_again_elsewhere(
+def test_row_16_19_what_a_primary_behind_a_partition_acknowledges_is_not_durable_and_written_again_elsewhere(
     sentinels: Sentinels, told: Told
 ) -> None:
     """The node is on its side, the sentinels on the other, where they make another one the primary. The old one goes on
