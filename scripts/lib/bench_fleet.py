@@ -88,9 +88,10 @@ class Fleet:
             prepared = [nodes.history(i) for i in range(prepared)] if isinstance(prepared, int) else prepared
             self._barrier.wait(PATIENCE_S)
             self._barrier.wait(PATIENCE_S)
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             found = work(database, prepared)
-            self._found.put((number, {"found": found, "took_s": time.perf_counter() - start, "weighs": weighs}))
+            took_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+            self._found.put((number, {"found": found, "took_s": took_s, "cpu_s": cpu_s, "weighs": weighs}))
 
 
 def busy(database: RedisCacheDatabase, histories: list[nodes.History]) -> int:
@@ -117,12 +118,32 @@ def paced(database: RedisCacheDatabase, plan: tuple[float, float]) -> list[int]:
     return took
 
 
-def summed(url: str, traders: int, orders: int) -> Figures:
-    """Events a second of so many busy traders together, from when they begin to when the last is done."""
-    took, found = Fleet(url, [(number, busy, orders // traders) for number in range(traders)]).run()
+def summed(topology: Topology, traders: int, orders: int) -> Figures:
+    """Events a second of so many busy traders together, from when they begin to when the last is done.
+
+    And what an event takes of a core: at its node, and at all servers together.
+    """
+    before = _cpu_s(topology)
+    took, found = Fleet(topology.place(), [(number, busy, orders // traders) for number in range(traders)]).run()
     calls = sum(each["found"] for each in found.values())
-    each_s = sorted(each["took_s"] for each in found.values())
-    return {"events": calls, "events_per_s": calls / took, "first_done_s": each_s[0], "last_done_s": each_s[-1]}
+    return {
+        "events": calls,
+        "events_per_s": calls / took,
+        "first_done_s": min(each["took_s"] for each in found.values()),
+        "last_done_s": max(each["took_s"] for each in found.values()),
+        "node_us": sum(each["cpu_s"] for each in found.values()) / calls * 1e6,
+        "servers_us": (_cpu_s(topology) - before) / calls * 1e6,
+    }
+
+
+def _cpu_s(topology: Topology) -> float:
+    """Seconds of a core that all servers have taken so far."""
+    total = 0.0
+    for server in topology.servers:
+        with server.client() as client:
+            facts: Any = client.info("cpu")
+            total += facts["used_cpu_user"] + facts["used_cpu_sys"]
+    return total
 
 
 def latency(
@@ -180,8 +201,8 @@ def measure(kind: str, traders: int, orders: int, seconds: float) -> Figures:
 
         places = {"a single server": single, f"the {kind}": topology}
         for name, place in places.items():
-            fresh(f"one trader, {name}", lambda place=place: summed(place.place(), 1, orders))
-            fresh(f"{traders} traders, {name}", lambda place=place: summed(place.place(), traders, orders))
+            fresh(f"one trader, {name}", lambda place=place: summed(place, 1, orders))
+            fresh(f"{traders} traders, {name}", lambda place=place: summed(place, traders, orders))
         url = topology.place()
         fresh("memory of an idle trader", lambda: memory(topology, traders))
         fresh("a paced trader alone", lambda: latency(url, 0, busy, 0, seconds))
