@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, TypeVar
 
 from eventstore.bulk import records_from
@@ -135,7 +136,10 @@ def many_from(
     of them are None.
     """
     build = _BUILDERS.get(fold)
-    rows = [None if build is None or isinstance(fields, DamagedRecord) else _rows(fields) for _, fields in page]
+    if build is None:
+        yield from repeat(None, len(page))
+        return
+    rows = [None if isinstance(fields, DamagedRecord) else _rows(fields) for _, fields in page]
     trader_id, order_ids = places_in([key for key, _ in page])
     if order_ids:
         order_ids = [*(read_plain_identifiers(ClientOrderId, order_ids) or order_ids)]
@@ -144,7 +148,7 @@ def many_from(
     begin = 0
     for (_, fields), row in zip(page, rows, strict=True):
         found = None
-        if build is not None and row is not None:
+        if row is not None:
             end = begin + len(row)
             events = records[begin:end]
             begin = end

@@ -96,8 +96,7 @@ class Order(AmendableOrder):
         self._check(init)
         self._init = init
         self._events = [init]
-        self._ids = ids = init[_IDS]
-        self.trader_id, self.strategy_id, self.instrument_id, self.client_order_id = ids
+        self.trader_id, self.strategy_id, self.instrument_id, self.client_order_id = init[_IDS]
         self.status = self._status_before = _INITIALIZED
         self._quantity = init.quantity
         self._is_quote_quantity = init.quote_quantity
@@ -180,7 +179,7 @@ class Order(AmendableOrder):
             If it describes no possible order.
         """
         order = Order.create(init)
-        if order._ids != self._ids:
+        if init[_IDS] != self._init[_IDS]:
             self._refuse_foreign(init)
         if init.order_side is not self._init.order_side:
             raise EventMismatch(f"{self._label}: can not become a {init.order_side.name} order; the side has to stay")
@@ -236,7 +235,7 @@ class Order(AmendableOrder):
         step = _STEPS.get(event.__class__)
         if step is None:
             self._refuse_class(event)
-        if event[_IDS] != self._ids:
+        if event[_IDS] != self._init[_IDS]:
             self._refuse_foreign(event)
         step(self, event)
         self._events.append(event)
@@ -271,7 +270,7 @@ class Order(AmendableOrder):
     def _refuse_foreign(self, event: OrderEvent) -> NoReturn:
         differing = [
             f"its {name} is {theirs}, not {mine}"
-            for name, theirs, mine in zip(_ID_NAMES, event[_IDS], self._ids, strict=True)
+            for name, theirs, mine in zip(_ID_NAMES, event[_IDS], self._init[_IDS], strict=True)
             if theirs != mine
         ]
         raise EventMismatch(

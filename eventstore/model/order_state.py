@@ -53,7 +53,6 @@ class OrderState:
         "_events",
         "_filled",
         "_float_average",
-        "_ids",
         "_init",
         "_is_quote_quantity",
         "_liquidity_side",
@@ -91,7 +90,6 @@ class OrderState:
     _emulation_trigger: TriggerType
     _events: list[OrderEvent]
     _filled: Decimal | None
-    _ids: tuple[Any, ...]
     _init: OrderInitialized
     _is_quote_quantity: bool
     _liquidity_side: LiquiditySide

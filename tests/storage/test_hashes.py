@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from redis import Redis
+from redis._parsers import _RESP2Parser
 
 from eventstore.errors import DamagedRecord, Held
 from eventstore.storage import hashes
@@ -53,6 +54,18 @@ def test_what_is_no_hash_is_told_and_the_others_come(client: Redis) -> None:
             assert found.key == key
         else:
             assert found == written[key]
+
+
+def test_without_the_parser_in_c_they_come_all_the_same(client: Redis, redis_url: str) -> None:
+    """Where hiredis has no wheel, the driver parses by itself."""
+    written = fill(client, [2] * 600)
+    client.delete("k7")
+    client.set("k7", "a")
+    with Redis.from_url(redis_url, protocol=2, parser_class=_RESP2Parser) as plain:
+        found = dict(read_hashes(plain, written))
+    assert isinstance(found.pop("k7"), DamagedRecord)
+    del written["k7"]
+    assert found == written
 
 
 def test_a_connection_that_is_closed_in_the_middle_loses_nothing(client: Redis, redis_url: str) -> None:
