@@ -28,9 +28,7 @@ class Victim(RedisServer):
         if self._heals:
             self._heal()
         with (self.directory / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self.binary, *self._arguments()], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def _heal(self) -> None:
         """Cut what is not whole off its file, transactions included, with the server's own tool for that."""
