@@ -204,7 +204,7 @@ class Node:
             "info": data.draw(some.infos(3)) if "info" in names else {},
         }
         fields = {name: value for name, value in given.items() if name in names}
-        ids = dict(zip(OrderEvent._fields[-4:], order._ids, strict=True))
+        ids = {name: getattr(order, name) for name in OrderEvent._fields[-4:]}
         return kind(**self.header(), **ids, **fields)
 
     def amend(self, data: st.DataObject, order: Order) -> None:
