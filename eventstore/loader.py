@@ -32,6 +32,9 @@ EVENTS = 1024
 SEARCHED = 20_000
 """Objects that the collector searches at a time, about, if it has to search what is built."""
 
+AT_ONCE = -1
+"""A threshold of the collector: what it finds alive once is old."""
+
 FROZEN_MAX = 1000
 """Objects that the interpreter itself keeps from the collector. Where there are more, the host does so on purpose."""
 
@@ -196,6 +199,9 @@ class Loader:
                     folded = self._fold(key, fields, fold)
                 if folded is not None:
                     found[aggregate_id] = folded
+            del page, folds
+            if gc.get_threshold()[1] == AT_ONCE:
+                gc.collect(1)  # now, as nothing is left but what stays
         return found
 
     # What an order, position or account is made of is its caller's: `fold` gives it from the fields of its hash, with
@@ -293,7 +299,7 @@ def _searched_once() -> Iterator[None]:
     For a host that has frozen what it had: to call all that is new old at the end would thaw that.
     """
     thresholds = gc.get_threshold()
-    gc.set_threshold(SEARCHED, -1, 2**31 - 1)
+    gc.set_threshold(SEARCHED, AT_ONCE, 2**31 - 1)
     try:
         yield
     finally:
