@@ -128,7 +128,7 @@ class OrderInitialized(OrderEvent):
 
     def _validate(self) -> None:
         foreign = _FOREIGN_OPTIONS[self.order_type]
-        if not foreign.at_default(self):
+        if foreign.get(self) != foreign.defaults:
             name = next(name for name in foreign.names if getattr(self, name) != _OPTION_DEFAULTS[name])
             raise InvalidValue(
                 f"OrderInitialized {self.client_order_id}: a {self.order_type.name} order has no {name}; leave it out"
@@ -160,21 +160,16 @@ _OPTION_DEFAULTS = dict(zip(OrderInitialized._fields[::-1], OrderInitialized._de
 
 
 class _Foreign:
-    """The conditional fields that an order type does not have."""
+    """The conditional fields that an order of type `kind` does not have, and what is there then."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, kind: OrderType, names: Iterable[str]) -> None:
         self.names = sorted(names)
-        # All at once, as every loaded order passes here; with two others, so that what is got is a tuple in any case.
-        places = [OrderInitialized._fields.index(name) for name in (*self.names, "reconciliation", "tags")]
-        self._get = itemgetter(*places)
-        self._defaults = tuple(_OPTION_DEFAULTS[name] for name in self.names)
-
-    def at_default(self, init: OrderInitialized) -> bool:
-        """Whether none of them is given."""
-        return bool(self._get(init)[:-2] == self._defaults)
+        # All at once, as every loaded order passes here; with the type, so that what is got is a tuple in any case.
+        self.get = itemgetter(*map(OrderInitialized._fields.index, (*self.names, "order_type", "order_type")))
+        self.defaults = (*(_OPTION_DEFAULTS[name] for name in self.names), kind, kind)
 
 
-_FOREIGN_OPTIONS = {kind: _Foreign(_OPTION_NAMES - set(names)) for kind, names in ORDER_OPTIONS.items()}
+_FOREIGN_OPTIONS = {kind: _Foreign(kind, _OPTION_NAMES - set(names)) for kind, names in ORDER_OPTIONS.items()}
 _OFFSETS = {
     kind: [name for name in ("trailing_offset", "limit_offset") if name in names]
     for kind, names in ORDER_OPTIONS.items()

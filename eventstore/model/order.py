@@ -148,11 +148,17 @@ class Order(AmendableOrder):
         order = Order.create(first)
         if amendments:
             order._amend_at(1, amendments)
+        ids, steps = first[_IDS], _STEPS
         for event in events[1:]:
-            if event.__class__ is OrderInitialized:
+            step = steps.get(event.__class__)
+            if step is not None and event[_IDS] == ids:  # as `apply`, without its call
+                step(order, event)
+                order._events.append(event)
+                order.ts_last = event.ts_event
+            elif event.__class__ is OrderInitialized:
                 order = order.transform(event)
             else:
-                order.apply(event)
+                order.apply(event)  # which says what is wrong with it
             if amendments:
                 order._amend_at(len(order._events), amendments)
         return order
