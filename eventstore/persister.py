@@ -64,7 +64,7 @@ from eventstore.termination import close_on_sigterm
 from workers.backlog import Backlog, Full, OnFull, Shut
 from workers.batch import BatchFormer
 from workers.confirmer import Confirmer
-from workers.sink import Regressed, Retained, Unavailable
+from workers.sink import Backoff, Regressed, Retained, Unavailable
 from workers.turn import Turn
 from workers.watermark import Mark, Watermark
 from workers.writer import Stopped, Writer
@@ -72,6 +72,9 @@ from workers.writer import Stopped, Writer
 R = TypeVar("R")
 
 READ_RETRIES = 3
+AWAIT_S, FOLLOW_S = 2.0, 0.5
+"""How long the writer waits at most before it tries again: a server of its own, or whoever has taken over."""
+
 MOVE_S = 0.05
 """How long a load waits before it looks again who the primary is."""
 
@@ -250,6 +253,7 @@ class Persister:
             name=f"eventstore-writer-{self._trader_id}",
             durable=durable,
             last_words=self._last_words,
+            backoff=Backoff(0.01, FOLLOW_S if self._moves else AWAIT_S),
             turn=turn,
             look_s=config.look_interval_s,
         )
