@@ -79,6 +79,8 @@ def _records_from(data: Sequence[bytes], trader_id: str | None, order_ids: Seque
     try:
         rows = _rows(data)
         tags = [row[0] for row in rows]
+        if tags.count(tags[0]) == len(tags):
+            return _records(tags[0], rows, trader_id, order_ids, is_alone=True)
         places: dict[int, list[int]] = {}
         for place, tag in enumerate(tags):
             places.setdefault(tag, []).append(place)
@@ -104,8 +106,13 @@ def _rows(data: Sequence[bytes]) -> list[Any]:
         raise CodecError(str(e)) from e
 
 
-def _records(tag: Any, rows: list[Any], trader_id: str | None, order_ids: Sequence[str]) -> list[Record]:
-    """Return the records of these rows, all of one tag. Raises one of `_NOT_PLAIN` where one is not plain."""
+def _records(
+    tag: Any, rows: list[Any], trader_id: str | None, order_ids: Sequence[str], is_alone: bool = False
+) -> list[Record]:
+    """Return the records of these rows, all of one tag. Raises one of `_NOT_PLAIN` where one is not plain.
+
+    `is_alone`: no records of another kind are beside them, which would name the same.
+    """
     columns: list[Column] = [*zip(*rows, strict=True)]
     tags, versions = columns[:2]
     del columns[:2]
@@ -117,7 +124,7 @@ def _records(tag: Any, rows: list[Any], trader_id: str | None, order_ids: Sequen
     if version != VERSIONS[tag] and not (since == VERSIONS[tag] and version == since - 1):
         raise CodecError("not plain")
     kind = TYPES[tag]
-    readers = _column_readers(kind)
+    readers = _column_readers(kind, is_alone)
     if order_ids and since is not None and version >= since:
         _fill_in(columns, [trader_id] * len(rows), order_ids)
     values = [read(column) for read, column in zip(readers, columns, strict=True)]
@@ -142,17 +149,17 @@ def _fill_in(columns: list[Column], trader_ids: Column, order_ids: Column) -> No
 
 
 @functools.cache
-def _column_readers(kind: type[Record]) -> tuple[ReadColumn, ...]:
+def _column_readers(kind: type[Record], is_alone: bool) -> tuple[ReadColumn, ...]:
     plan = field_readers(kind)
-    return tuple(_column_reader(plan, place) for place in range(len(plan.specs)))
+    return tuple(_column_reader(plan, place, is_alone) for place in range(len(plan.specs)))
 
 
-def _column_reader(plan: ReadPlan, place: int) -> ReadColumn:
+def _column_reader(plan: ReadPlan, place: int, is_alone: bool) -> ReadColumn:
     spec, convert = plan.specs[place], plan.conversions[place]
     kinds, own = frozenset(plan.kinds[place]), {spec.kind}
     if list in kinds:
         kinds |= {tuple}
-    read = _plain_reader(spec, convert)
+    read = _plain_reader(spec, convert, is_alone)
 
     def read_column(column: Column) -> Iterable[Any]:
         first = column[0]
@@ -174,7 +181,7 @@ def _column_reader(plan: ReadPlan, place: int) -> ReadColumn:
     return read_column
 
 
-def _plain_reader(spec: Field, convert: Convert | None) -> ReadColumn | None:
+def _plain_reader(spec: Field, convert: Convert | None, is_alone: bool) -> ReadColumn | None:
     """Return what reads a column of stored values of the right type, none of them None; None if it stays as it is."""
     if convert is None:
         return None
@@ -187,7 +194,7 @@ def _plain_reader(spec: Field, convert: Convert | None) -> ReadColumn | None:
         return functools.partial(_read_infos, convert)
     remembered = getattr(convert, "__self__", None)
     if isinstance(remembered, Remembered):
-        return functools.partial(_read_remembered, remembered)
+        return functools.partial(_read_remembered, remembered, is_alone)
     if issubclass(kind, Identifier):
         return functools.partial(_read_new, kind, convert)
     if kind in (Money, Currency) or remembered.__class__ is dict:
@@ -195,10 +202,11 @@ def _plain_reader(spec: Field, convert: Convert | None) -> ReadColumn | None:
     return functools.partial(map, convert)
 
 
-def _read_remembered(remembered: Remembered, column: Column) -> Iterable[Any]:
+def _read_remembered(remembered: Remembered, is_alone: bool, column: Column) -> Iterable[Any]:
     distinct = set(column)
-    if len(distinct) == len(column) and column[0] not in remembered:
-        return remembered.take(column)  # most likely all of them are new
+    if len(distinct) == len(column) and column[0] not in remembered:  # most likely all of them are new
+        values = remembered.read_plain(column) if is_alone else None
+        return remembered.take(column) if values is None else values
     remembered.learn(distinct)
     return map(remembered.__getitem__, column)
 

@@ -442,7 +442,7 @@ class Remembered(dict[Any, Any]):
     def __init__(self, read: Convert, read_plain: Callable[[Sequence[Any]], Iterable[Any] | None]) -> None:
         super().__init__()
         self._read = read
-        self._read_plain = read_plain
+        self.read_plain = read_plain
 
     def __missing__(self, stored: Any) -> Any:
         value = self._read(stored)
@@ -458,7 +458,7 @@ class Remembered(dict[Any, Any]):
 
     def take(self, stored: Sequence[Any]) -> list[Any]:
         """Read all of `stored`, known or not."""
-        plain = self._read_plain(stored)
+        plain = self.read_plain(stored)
         values = list(map(self._read, stored) if plain is None else plain)
         self._make_room()
         self.update(zip(stored, values, strict=True))
