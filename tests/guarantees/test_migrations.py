@@ -118,7 +118,7 @@ def write(appender: Appender, batch: Batch) -> None:
 
 
 @given(draw=st.randoms(use_true_random=False))
-@effort(4)
+@effort(3)
 def test_row_06_at_every_step_of_a_migration_a_batch_is_refused_whole_until_the_slot_has_moved(
     cluster_of_a_kind: Cluster, draw: random.Random
 ) -> None:
