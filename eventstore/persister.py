@@ -141,13 +141,13 @@ class Persister:
         self._read_client = self._connect("reader", READ_RETRIES)
         self._write_client = self._connect("writer")
         self._probe_client = self._connect("probe", timeout_s=patience_s(config.timeout_s))
-        self._primary = Reader(self._read_client, self.keys)
+        self.primary = Reader(self._read_client, self.keys)
         self._replica: Replica | None = None
         if Location.parse(url).from_replica:
             replica = self._connect("replica", READ_RETRIES, to_primary=False)
             self._replica = Replica(replica, self._read_client, self.keys)
         self._moves = self._replica is not None or follows(self._read_client)
-        self.reader = self._primary if self._replica is None else self._replica.reader
+        self.reader = self.primary if self._replica is None else self._replica.reader
         """What loads read."""
         self.put: Callable[[str, Any, int, Make, Any, Any, Any, Any], None]
         """What the verbs that a node calls all the time put their calls into: the eight parts of an `Accepted`."""
@@ -223,7 +223,7 @@ class Persister:
         # The embedded one is looked after where it is launched.
         self._restarts = RestartWatch(self._write_client) if self._server is None else None
         opening = open_log(
-            self._write_client, self._primary, self.keys, self._trader_id, self._journal, self._instance, self.say
+            self._write_client, self.primary, self.keys, self._trader_id, self._journal, self._instance, self.say
         )
         claimed = opening.claimed
         self.epoch = claimed.epoch
@@ -506,7 +506,7 @@ class Persister:
 
         If somebody took over, what is there is whole: that this writer is out, its next batch will say.
         """
-        fence = self._primary.fence()
+        fence = self.primary.fence()
         if fence is None:
             return "is gone", b""
         mine = fence.epoch == self.epoch and instance_of(fence.owner) == self._instance

@@ -82,7 +82,10 @@ class Store(Ledger):
         self._purging = threading.RLock()
         try:
             # Money in a currency that this process was not told of has to be read with the right number of decimals.
-            self._loader.currencies()
+            # From the primary: before the claim nobody knows how far a replica has to be.
+            Loader(
+                self._persister.primary, self._keys, self._serializer, config.strict_loads, self._note_damage
+            ).currencies()
             # Last: a node that can not open must not shut out the one that trades.
             self._persister.start()
         except BaseException:

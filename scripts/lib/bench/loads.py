@@ -8,11 +8,10 @@ from typing import Any
 
 import msgpack
 
-from eventstore import RedisCacheDatabase
 from eventstore.keys import Keys
 from eventstore.model import Position
 from scripts.lib.bench import nodes
-from scripts.lib.bench.places import Place, opened, own_garbage, served
+from scripts.lib.bench.places import Place, in_process, opened, own_garbage, served
 from scripts.lib.bench.rows import Figures, Row, Subject, Target
 from scripts.lib.bench.sizes import Sizes
 
@@ -42,27 +41,31 @@ def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
         return time.perf_counter() - start, found
 
 
-def _load(place: Place, load: Callable[[RedisCacheDatabase], Any], count: int) -> float:
-    """Seconds of a load by a database that knows nothing yet."""
+def _load(place: Place, verb: str, count: int) -> float:
+    """Seconds of a load by a database that knows nothing yet, in a process that has done nothing else."""
     with opened(place.url) as database:
         database.sync()
-        took, loaded = _seconds(lambda: load(database))
+        took, loaded = _seconds(getattr(database, verb))
     if len(loaded) != count:
         raise SystemExit(f"{len(loaded)} came back of {count}")
     return took
 
 
-def _in_turns(
-    place: Place, load: Callable[[RedisCacheDatabase], Any], members: str, key: Callable[[str], str], count: int
-) -> tuple[float, float]:
+def _floor(place: Place, kind: str) -> float:
+    """Seconds in which what `kind` names is read and unpacked."""
+    members, key = {"order": (KEYS.orders, KEYS.order), "position": (KEYS.positions, KEYS.position)}[kind]
+    return _seconds(lambda: read_and_unpack(place, members, key))[0]
+
+
+def _in_turns(place: Place, kind: str, count: int) -> tuple[float, float]:
     """Seconds of a load and of the floor, each the mean of some turns."""
     ours = floor = 0.0
     for turn in range(_TURNS):
         for is_ours in (True, False) if turn % 2 else (False, True):
             if is_ours:
-                ours += _load(place, load, count)
+                ours += in_process(_load, place, f"load_{kind}s", count)
             else:
-                floor += _seconds(lambda: read_and_unpack(place, members, key))[0]
+                floor += in_process(_floor, place, kind)
     return ours / _TURNS, floor / _TURNS
 
 
@@ -71,7 +74,7 @@ def measure_orders(sizes: Sizes) -> Figures:
     with served() as place:
         with opened(place.url) as database:
             nodes.trade(database, (nodes.history(i) for i in range(sizes.loaded)))
-        took, floor = _in_turns(place, lambda database: database.load_orders(), KEYS.orders, KEYS.order, sizes.loaded)
+        took, floor = _in_turns(place, "order", sizes.loaded)
     return {"orders_per_s": sizes.loaded / took, "orders_read_per_s": sizes.loaded / floor}
 
 
@@ -87,9 +90,7 @@ def measure_positions(sizes: Sizes) -> Figures:
                 for fill in others:
                     position.apply(fill)
                     database.update_position(position)
-        took, floor = _in_turns(
-            place, lambda database: database.load_positions(), KEYS.positions, KEYS.position, sizes.positions
-        )
+        took, floor = _in_turns(place, "position", sizes.positions)
     events = sizes.positions * sizes.fills
     return {"position_events_per_s": events / took, "position_events_read_per_s": events / floor}
 

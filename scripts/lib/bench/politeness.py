@@ -113,7 +113,8 @@ def measure_cpu(sizes: Sizes) -> Figures:
         with opened(place.url) as database:
             database.sync()
             idle = _share(writer(), lambda: time.sleep(sizes.steady_s))
-            steady = _share(writer(), lambda: nodes.trade_at(database, histories, STEADY_PER_S))
+            with own_garbage():
+                steady = _share(writer(), lambda: nodes.trade_at(database, histories, STEADY_PER_S))
         place.wipe()
         asleep = threading.Event()
         bare = threading.Thread(target=asleep.wait)
