@@ -130,7 +130,7 @@ class Reader:
         """Return the members of a set; empty if there is none."""
         with translated(f"read {key}"):
             members = cast(set[bytes], self._client.smembers(key))
-        return {_text(key, member) for member in members}
+        return _texts(key, members)
 
     def difference(self, key: str, without: str, parts: Sequence[str] = ()) -> set[str]:
         """Return the members of the set `key` that are not in the set `without`.
@@ -147,9 +147,9 @@ class Reader:
                 count, others, *found = pipeline.execute()
                 members: set[bytes] = set().union(*found)
                 if len(members) == count - others:
-                    return {_text(key, member) for member in members}
+                    return _texts(key, members)
             members = cast(set[bytes], self._client.sdiff([key, without]))
-        return {_text(key, member) for member in members}
+        return _texts(key, members)
 
     def log(self, after: int = 0, count: int = 1000, since_ms: int | None = None) -> Iterator[LogEntry]:
         """As `runs`, one by one."""
@@ -274,6 +274,13 @@ class Reader:
                     pipeline.memory_usage(key, samples=0)
                 total += sum(size or 0 for size in pipeline.execute())
         return total
+
+
+def _texts(key: str, values: set[bytes]) -> set[str]:
+    try:
+        return set(map(bytes.decode, values))
+    except UnicodeDecodeError:
+        return {_text(key, value) for value in values}  # which names it
 
 
 def _text(key: str, value: bytes) -> str:
