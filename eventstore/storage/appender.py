@@ -399,7 +399,7 @@ class Appender:
                 draft.append(entry)
         payloads = [entry[1] for entry in draft]
         if self.size(draft[0]) == LONE:
-            payloads = [c.encode(c.Flushed(first_position - 1, self._chain))]
+            payloads[0] = c.encode(c.Flushed(first_position - 1, self._chain))
         head, last_ms = NextHead(self._chain), self._last_ms
         entry_ids: list[str] = []
         for i in range(0, len(draft), HASHED):
