@@ -6,7 +6,7 @@ import contextlib
 import time
 from pathlib import Path
 
-TURN_S = 0.00018
+TURN_S = 0.00013
 """How long the interpreter is held at a stretch, in seconds, about."""
 
 TURN_RESTED_S = 0.00025

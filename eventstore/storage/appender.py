@@ -31,7 +31,7 @@ ARGUMENTS_MAX = 4000
 PIECE = 8
 """Of how many entries the operations are made at once, and after how many it is looked whether the turn is over."""
 
-HASHED = 64
+HASHED = 16
 """The same for entries that are hashed, which takes less."""
 
 PACKED = 256
