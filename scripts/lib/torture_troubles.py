@@ -233,7 +233,8 @@ class Troubles:
         ends_s = time.monotonic() + _PATIENCE_S
         while not condition():
             if time.monotonic() > ends_s:
-                raise Stuck(f"the servers do not come to rest: {[server.pid for server in self._topology.servers]}")
+                running = {server.port: server.alive for server in self._topology.servers}
+                raise Stuck(f"the servers do not come to rest; by port, whether they run: {running}")
             yield from self._pause(_LOOK_S)
 
     @staticmethod
