@@ -101,6 +101,8 @@ class _Line:
             while not isinstance(reply, _REPLIES):
                 read_more()
                 reply = next_reply()
+            if isinstance(reply, redis.ResponseError) and not _is_no_hash(reply):
+                raise redis.ConnectionError(str(reply))  # the driver asks again, and knows what that means
             replies.append(reply)
         return replies
 
@@ -132,6 +134,10 @@ def _fields(key: str, reply: Any) -> Fields | DamagedRecord:
         return dict(zip(items, items, strict=True))
     if reply.__class__ is dict:
         return cast(Fields, reply)  # so it comes where the protocol has maps
-    if "WRONGTYPE" not in str(reply):
+    if not _is_no_hash(reply):
         raise reply
     return DamagedRecord(key, "", "it is no hash: somebody else wrote it")
+
+
+def _is_no_hash(error: Exception) -> bool:
+    return "WRONGTYPE" in str(error)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+from eventstore.keys import Keys
+from eventstore.storage.connect import connect, whereabouts
+from eventstore.storage.hashes import read_hashes
 from tests.support.clusters import Cluster
+from tests.support.databases import TRADER
 from tests.support.failovers import SPACE, Loads, trading
 from tests.support.outages import AWAY, BACK, Told, until
 
@@ -42,6 +46,24 @@ def test_row_07_nodes_that_the_url_does_not_name_are_found(cluster: Cluster, tol
         loads.go_on()
         assert database.stats().server.endswith(f":{cluster.node_of(SPACE).port}")
         seed.resume()
+
+
+def test_row_06_a_page_of_hashes_that_is_asked_of_the_node_that_had_them_is_asked_of_the_other(
+    cluster: Cluster, told: Told
+) -> None:
+    """The connection for reading is open and idle while the slot moves, and nothing else is asked before."""
+    keys = Keys(TRADER)
+    names = [keys.position(f"P-{number}") for number in range(4)] + [keys.general]
+    with (
+        trading(cluster, told) as (database, _),
+        connect(cluster.place(), 5.0, "test", retries=3, namespace=SPACE) as client,
+    ):
+        database.sync()
+        assert all(fields for _, fields in read_hashes(client, names))
+        before = whereabouts(client)
+        cluster.migrate(SPACE)
+        assert all(fields for _, fields in read_hashes(client, names))
+        assert whereabouts(client) != before
 
 
 def test_row_07_nodes_that_go_by_a_name_are_found_by_it(cluster: Cluster, told: Told) -> None:
