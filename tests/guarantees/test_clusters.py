@@ -9,7 +9,7 @@ from eventstore.storage.connect import connect, whereabouts
 from eventstore.storage.hashes import read_hashes
 from tests.support.clusters import Cluster
 from tests.support.databases import TRADER
-from tests.support.failovers import SPACE, Loads, trading
+from tests.support.failovers import SPACE, Loads, trading, until_at
 from tests.support.outages import AWAY, BACK, Told, until
 
 
@@ -38,13 +38,13 @@ def test_row_07_nodes_that_the_url_does_not_name_are_found(cluster: Cluster, tol
     url = re.sub(r"@.*", f"@127.0.0.1:{seed.port}", cluster.place())
     with trading(cluster, told, url=url) as (database, load), Loads(database, load) as loads:
         loads.go_on()
-        assert database.stats().server.endswith(f":{ours.port}")
+        until_at(database, ours)
         seed.pause()
         cluster.fail_over(SPACE)
         load.go_on()
         database.sync()
         loads.go_on()
-        assert database.stats().server.endswith(f":{cluster.node_of(SPACE).port}")
+        until(lambda: database.stats().server.endswith(f":{cluster.node_of(SPACE).port}"))
         seed.resume()
 
 
@@ -84,7 +84,8 @@ def test_row_07_nodes_that_go_by_a_name_are_found_by_it(cluster: Cluster, told: 
             cluster.fail_over(SPACE)
             load.go_on()
             database.sync()
-            assert database.stats().server == f"localhost:{cluster.node_of(SPACE).port}"
+            # On a busy machine they may fail over once more by themselves.
+            until(lambda: database.stats().server == f"localhost:{cluster.node_of(SPACE).port}")
     finally:
         say("", "ip")
 

@@ -25,7 +25,7 @@ from eventstore.storage.appender import Appender, Batch, Claim, Entry, claim
 from eventstore.storage.connect import connect
 from tests.support.clusters import Cluster, slot_of
 from tests.support.effort import effort
-from tests.support.failovers import PATIENT, SPACE, Loads, in_step, mended, trading
+from tests.support.failovers import PATIENT, SPACE, Loads, in_step, mended, trading, until_at
 from tests.support.logs import check_log
 from tests.support.migration import Migration
 from tests.support.outages import AWAY, BACK, KEYS, Told, until
@@ -172,7 +172,7 @@ def test_row_06_writer_and_loads_go_on_behind_a_slot_that_moves(cluster_of_a_kin
                 load.go_on()
             told.wait_for(BACK)
             loads.go_on()
-            assert database.stats().server.endswith(f":{moving.target.port}")
+            until_at(database, moving.target)
             until(lambda: database.stats().health == "healthy")
 
 
@@ -223,4 +223,4 @@ def test_row_06_a_slot_that_moves_at_once_is_followed(told: Told) -> None:
             load.go_on()
             database.sync()
             loads.go_on()
-            assert database.stats().server.endswith(f":{target.port}")
+            until_at(database, target)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -314,23 +312,11 @@ def test_row_05_busy_is_waited_for(server_of_each_kind: RedisServer, told: Told)
         told.wait_for(BACK)
 
 
-def bus_free(port: int) -> bool:
-    """Whether a node of a cluster can listen on `port`, and on the one for the other nodes, 10,000 above."""
-    for number in (port, port + 10_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", number))
-            except OSError:
-                return False
-    return True
-
-
 @contextmanager
 def cluster_node() -> Iterator[RedisServer]:
     """A node of a cluster, without slots."""
-    port = next(filter(bus_free, random.SystemRandom().sample(range(20_000, 30_000), 100)))
-    config = {"cluster-enabled": "yes", "cluster-node-timeout": "1000", "port": str(port)}
-    with RedisServer(config=config) as server:
+    config = {"cluster-enabled": "yes", "cluster-node-timeout": "1000"}
+    with RedisServer(tcp=True, bus=10_000, config=config) as server:
         yield server
 
 
@@ -364,21 +350,21 @@ def test_row_05_tryagain_is_waited_for(node: RedisServer, told: Told) -> None:
     with cluster_node() as other, node.client() as here, other.client() as there, FaultProxy(node.socket_path) as proxy:
         slot = cluster(here, "KEYSLOT", KEYS.log)
         names = cluster(here, "MYID"), cluster(there, "MYID")
-        cluster(here, "MEET", "127.0.0.1", other.config["port"])
+        cluster(here, "MEET", "127.0.0.1", other.port)
         until(lambda: names[1] in cluster(here, "NODES") and "cluster_state:ok" in cluster(there, "INFO"))
         with open_database(proxy.url, logger=told) as database:
             accepted = [call(database, 1)]
             database.sync()
             cluster(there, "SETSLOT", slot, "IMPORTING", names[0])
             cluster(here, "SETSLOT", slot, "MIGRATING", names[1])
-            here.migrate("127.0.0.1", int(other.config["port"]), [KEYS.log], 0, 5000)
+            here.migrate("127.0.0.1", int(other.port), [KEYS.log], 0, 5000)
             accepted.append(call(database, 2))
             assert told.wait_for(AWAY, "a slot is being moved")[0] == "warning"
             # Moved back while nobody looks: between the two steps the node has the slot for good, and not the log.
             proxy.arm([Plan(Way.TO_SERVER, 0, Fault.LATE)])
             until(lambda: proxy.happened == 1)
             cluster(here, "SETSLOT", slot, "STABLE")
-            there.migrate("127.0.0.1", int(node.config["port"]), [KEYS.log], 0, 5000)
+            there.migrate("127.0.0.1", node.port, [KEYS.log], 0, 5000)
             proxy.release()
             told.wait_for(BACK)
             assert database.close() == 0

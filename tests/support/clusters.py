@@ -20,7 +20,7 @@ from tests.support.certificates import Certificates
 from tests.support.databases import TRADER
 from tests.support.migration import Migration
 from tests.support.outages import until
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import RedisServer
 from tests.support.topology import CONDITIONS, Topology
 from tests.support.users import Task, Users
 
@@ -69,7 +69,8 @@ class ClusterNode(RedisServer):
         }
         super().__init__(
             binary=binary,
-            port=free_port(_BUS),
+            tcp=True,
+            bus=_BUS,
             password=_PASSWORD,
             certificates=certificates,
             users=users,

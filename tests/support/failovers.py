@@ -76,6 +76,11 @@ def cut_off(topology: Topology) -> Iterator[None]:
             replica.resume()
 
 
+def until_at(database: RedisCacheDatabase, server: RedisServer) -> None:
+    """Wait until that is where the database writes."""
+    until(lambda: database.stats().server.endswith(f":{server.port}"))
+
+
 def position_at(server: RedisServer) -> int:
     """Where the log ends at `server`, by its fence."""
     with server.client() as client:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +21,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from eventstore.storage.embedded import find_server_binary, installed_server_binaries
+from tests.support.ports import Port
 
 if TYPE_CHECKING:  # who makes none needs nothing to make them with
     from tests.support.certificates import Certificates
@@ -44,8 +43,8 @@ class RedisServer:
         Whether to listen on a free port of 127.0.0.1 as well.
     config : Mapping[str, str], optional
         Directives of redis.conf, before those of `_directives`.
-    port : int
-        The port to listen on, in the place of a free one.
+    bus : int
+        How far above its port another one has to be free, too, as for the nodes of a cluster.
     password : str, optional
         What the server asks everybody for, its replicas too.
     remembers : bool
@@ -63,7 +62,7 @@ class RedisServer:
         binary: Path | None = None,
         tcp: bool = False,
         config: Mapping[str, str] | None = None,
-        port: int = 0,
+        bus: int = 0,
         password: str | None = None,
         remembers: bool = False,
         certificates: Certificates | None = None,
@@ -74,7 +73,8 @@ class RedisServer:
         self.directory = Path(tempfile.mkdtemp(prefix="redis-"))
         self.socket_path = self.directory / "redis.sock"
         self.url = f"unix://{self.socket_path}"
-        self.port = port or (free_port() if tcp else 0)
+        self._port = Port(bus) if tcp else None
+        self.port = 0 if self._port is None else self._port.number
         self.tcp_url = f"redis://127.0.0.1:{self.port}" if self.port else None
         self.password = password
         self._file = self.directory / "redis.conf" if remembers else None
@@ -204,6 +204,8 @@ class RedisServer:
     def close(self) -> None:
         """Kill it and delete its directory."""
         self.kill()
+        if self._port is not None:
+            self._port.release()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -257,22 +259,6 @@ class RedisServer:
                 return bool(client.ping())
         except RedisError:
             return False
-
-
-def free_port(further: int = 0) -> int:
-    """A port of the loopback that nobody listens on, nor on the one so much further.
-
-    Below those that the system gives to whoever connects, so that nobody gets it meanwhile.
-    """
-    while True:
-        port = secrets.choice(range(10_000, 32_000 - further))  # Hypothesis seeds `random`, in every process alike
-        try:
-            for each in {port, port + further}:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", each))
-        except OSError:
-            continue
-        return port
 
 
 MORE_SERVERS = "EVENTSTORE_TEST_SERVERS"

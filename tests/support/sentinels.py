@@ -208,7 +208,7 @@ class Sentinels(Topology):
 
         def done() -> bool:
             if all(sentinel.is_idle_with(before) for sentinel in self.sentinels if sentinel.alive):
-                self._begin_fail_over()  # again, if the one before did not come to its end in time
+                self.begin_fail_over()  # again, if the one before did not come to its end in time
             return self.primary() is not before and self.settled()
 
         until(done, lambda: f"no sentinel brings a failover to its end. {self.describe()}")
@@ -231,7 +231,8 @@ class Sentinels(Topology):
         ]
         return "\n".join([super().describe(), *said])
 
-    def _begin_fail_over(self) -> None:
+    def begin_fail_over(self) -> None:
+        """Ask a sentinel to make a replica the primary, and wait for nothing."""
         for sentinel in self.sentinels:
             with sentinel.client() as client:
                 try:
