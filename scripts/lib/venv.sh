@@ -54,8 +54,6 @@ _make_venv() {
         "$python" -m venv "$venv"
         "$venv/bin/python" -m pip install -qq --no-deps -r "$root/requirements-dev.txt" >&2
         _install_nautilus
-        # A package that holds real prices, for tests. Beside the environment: of it, only that file is read.
-        "$venv/bin/python" -m pip install -qq --no-deps --target "$venv/prices" backtesting==0.6.6 >&2
         echo "$pins" >"$venv/pins-stamp"
     fi
     # The pins hold what builds the project too; so nothing but them is ever downloaded.

@@ -10,11 +10,8 @@ import pytest
 
 pytest.importorskip("nautilus_trader")
 
-from tests.support.nautilus import ticks
 from tests.support.nautilus.nodes import Node
 from tests.support.redis_server import RedisServer
-
-pytestmark = pytest.mark.skipif(ticks.recorded() is None, reason="the development requirements are not installed")
 
 
 @pytest.fixture

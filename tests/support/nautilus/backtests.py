@@ -32,6 +32,7 @@ from nautilus_trader.execution.config import ExecEngineConfig
 from nautilus_trader.model.currencies import USD
 from nautilus_trader.model.data import BarType, QuoteTick
 from nautilus_trader.model.enums import AccountType, BookType, OmsType, OrderSide
+from nautilus_trader.model.instruments import CurrencyPair
 from nautilus_trader.model.objects import Money
 from nautilus_trader.trading.config import ImportableStrategyConfig
 from nautilus_trader.trading.strategy import Strategy
@@ -40,6 +41,7 @@ from eventstore.integrations.nautilus import CacheDatabaseAdapter, install
 from tests.support.nautilus import ticks
 from tests.support.nautilus.backings import redis_config
 from tests.support.nautilus.contents import cache_contents, cycle_contents, expected_index, index_contents
+from tests.support.nautilus.instruments import EURUSD, USDJPY
 from tests.support.processes import ROOT
 
 TRADER = "BACKTESTER-001"
@@ -62,7 +64,7 @@ def bracket(pair: Any, emulation_trigger: str = "NO_TRIGGER") -> Strategy:
     return EMACrossBracket(
         EMACrossBracketConfig(
             instrument_id=pair.id,
-            bar_type=_bars(pair, 5),
+            bar_type=_bars(pair, 10),
             trade_size=TRADE_SIZE,
             emulation_trigger=emulation_trigger,
         )
@@ -88,9 +90,9 @@ def volatility_market_maker(pair: Any, emulation_trigger: str = "NO_TRIGGER") ->
     return VolatilityMarketMaker(
         VolatilityMarketMakerConfig(
             instrument_id=pair.id,
-            bar_type=_bars(pair, 5),
+            bar_type=_bars(pair, 10),
             atr_period=20,
-            atr_multiple=0.5,
+            atr_multiple=0.1,
             trade_size=TRADE_SIZE,
             emulation_trigger=emulation_trigger,
         )
@@ -127,20 +129,23 @@ class QuoteQuantities(Strategy):
             self.submit_order(self.order_factory.limit(self.pair.id, side, amount, price, quote_quantity=True))
 
 
-STRATEGIES: dict[str, tuple[Callable[..., Strategy], dict[str, str], OmsType]] = {
-    "ema cross": (ema_cross, {}, OmsType.NETTING),
-    "bracket": (bracket, {}, OmsType.HEDGING),
-    "emulated bracket": (bracket, {"emulation_trigger": "BID_ASK"}, OmsType.NETTING),
-    "trailing stop": (trailing_stop, {}, OmsType.NETTING),
-    "emulated trailing stop": (trailing_stop, {"emulation_trigger": "BID_ASK"}, OmsType.HEDGING),
-    "volatility market maker": (volatility_market_maker, {}, OmsType.NETTING),
-    "emulated market maker": (volatility_market_maker, {"emulation_trigger": "BID_ASK"}, OmsType.HEDGING),
-    "market maker": (market_maker, {}, OmsType.NETTING),
-    "quote quantities": (quote_quantities, {}, OmsType.NETTING),
-}
-"""What is traded: the strategy, how it is configured, and whether its fills net."""
+BOTH = (EURUSD, USDJPY)
 
-QUOTES = 6_000
+STRATEGIES: dict[str, tuple[Callable[..., Strategy], dict[str, str], OmsType, tuple[CurrencyPair, ...]]] = {
+    "ema cross": (ema_cross, {}, OmsType.NETTING, (EURUSD,)),
+    "bracket": (bracket, {}, OmsType.HEDGING, BOTH),
+    "emulated bracket": (bracket, {"emulation_trigger": "BID_ASK"}, OmsType.NETTING, BOTH),
+    "trailing stop": (trailing_stop, {}, OmsType.NETTING, BOTH),
+    "emulated trailing stop": (trailing_stop, {"emulation_trigger": "BID_ASK"}, OmsType.HEDGING, BOTH),
+    "volatility market maker": (volatility_market_maker, {}, OmsType.NETTING, (EURUSD,)),
+    "emulated market maker": (volatility_market_maker, {"emulation_trigger": "BID_ASK"}, OmsType.HEDGING, BOTH),
+    "market maker": (market_maker, {}, OmsType.NETTING, (EURUSD,)),
+    "quote quantities": (quote_quantities, {}, OmsType.NETTING, (EURUSD,)),
+}
+"""What is traded: the strategy, how it is configured, whether its fills net, and the pairs; it runs once for each."""
+
+BOOKS = 1_000
+"""How many of the quotes one gets that trades on books: with each, it buys and sells."""
 
 
 class CountingConfig(EMACrossConfig, frozen=True):
@@ -185,31 +190,30 @@ def _engine(port: int, *strategies: ImportableStrategyConfig) -> BacktestEngine:
 
 def _equip(engine: BacktestEngine, name: str) -> None:
     """Give it a venue, the quotes, and what trades."""
-    pair = ticks.instrument()
-    made, settings, oms_type = STRATEGIES.get(name, (None, {}, OmsType.NETTING))
+    made, settings, oms_type, pairs = STRATEGIES.get(name, (None, {}, OmsType.NETTING, (EURUSD,)))
     by_book = name == "market maker"
     engine.add_venue(
-        venue=pair.id.venue,
+        venue=EURUSD.id.venue,
         oms_type=oms_type,
         account_type=AccountType.MARGIN,
         base_currency=USD,
         starting_balances=[Money(100_000_000, USD)],
         book_type=BookType.L2_MBP if by_book else BookType.L1_MBP,
     )
-    engine.add_instrument(pair)
-    engine.add_data(ticks.deltas(QUOTES // 10) if by_book else ticks.quotes(QUOTES))
-    if made is not None:
-        engine.add_strategy(made(pair, **settings))
+    for pair in pairs:
+        engine.add_instrument(pair)
+        engine.add_data(ticks.books(pair, BOOKS) if by_book else ticks.quotes(pair))
+        if made is not None:
+            engine.add_strategy(made(pair, **settings))
 
 
 def _counting() -> ImportableStrategyConfig:
-    pair = ticks.instrument()
     return ImportableStrategyConfig(
         strategy_path=f"{Counting.__module__}:{Counting.__name__}",
         config_path=f"{CountingConfig.__module__}:{CountingConfig.__name__}",
         config={
-            "instrument_id": str(pair.id),
-            "bar_type": str(_bars(pair, 5)),
+            "instrument_id": str(EURUSD.id),
+            "bar_type": str(_bars(EURUSD, 5)),
             "trade_size": TRADE_SIZE,
         },
     )

@@ -36,10 +36,12 @@ from nautilus_trader.trading.strategy import Strategy
 from eventstore.integrations.nautilus import install
 from tests.support.nautilus import ticks
 from tests.support.nautilus.backings import redis_config
+from tests.support.nautilus.instruments import EURUSD
 from tests.support.processes import ROOT
 from tests.support.redis_server import RedisServer
 
 TRADER = TraderId("NODE-001")
+_AWAY = Decimal("0.00002")  # As far as the price goes in some twenty quotes: most of what waits there is filled.
 _QUOTE_INTERVAL_S = 0.002
 _CHECKPOINT_INTERVAL_S = 0.1
 
@@ -137,7 +139,7 @@ class Feed(LiveMarketDataClient):
         super().__init__(
             loop=loop,
             client_id=ClientId("SIM"),
-            venue=ticks.instrument().id.venue,
+            venue=EURUSD.id.venue,
             msgbus=msgbus,
             cache=cache,
             clock=clock,
@@ -157,7 +159,7 @@ class Feed(LiveMarketDataClient):
         pass
 
     async def _give(self) -> None:
-        for quote in ticks.quotes(20_000):
+        for quote in ticks.quotes(EURUSD):
             now = self._clock.timestamp_ns()
             prices = (quote.bid_price, quote.ask_price, quote.bid_size, quote.ask_size)
             self._handle_data(QuoteTick(quote.instrument_id, *prices, now, now))
@@ -180,7 +182,7 @@ class Witness(Strategy):
         self.count = 0
 
     def on_start(self) -> None:
-        self.subscribe_quote_ticks(ticks.instrument().id)
+        self.subscribe_quote_ticks(EURUSD.id)
 
     def on_save(self) -> dict[str, bytes]:
         _say(saved=self.count, **self._open())
@@ -191,25 +193,27 @@ class Witness(Strategy):
 
     def on_quote_tick(self, quote: QuoteTick) -> None:
         self.count += 1
-        pair = ticks.instrument()
         side = OrderSide.BUY if self.count // 7 % 2 else OrderSide.SELL
-        away = Decimal("0.001") if side == OrderSide.BUY else Decimal("-0.001")
-        quantity = pair.make_qty(1_000 * (1 + self.count % 5))
+        quantity = EURUSD.make_qty(1_000 * (1 + self.count % 5))
+        bid, ask = quote.bid_price.as_decimal(), quote.ask_price.as_decimal()
+        entry, leave, better = (ask, bid, -_AWAY) if side == OrderSide.BUY else (bid, ask, _AWAY)
         if self.count % 10 == 0:
-            self.submit_order(self.order_factory.market(pair.id, side, quantity))
+            self.submit_order(self.order_factory.market(EURUSD.id, side, quantity))
         elif self.count % 10 == 3:
-            price = pair.make_price(quote.bid_price.as_decimal() - away)
-            self.submit_order(self.order_factory.limit(pair.id, side, quantity, price))
+            price = EURUSD.make_price(entry + better)
+            self.submit_order(self.order_factory.limit(EURUSD.id, side, quantity, price))
         elif self.count % 50 == 25:
             self.submit_order_list(
                 self.order_factory.bracket(
-                    pair.id,
+                    EURUSD.id,
                     side,
                     quantity,
-                    sl_trigger_price=pair.make_price(quote.bid_price.as_decimal() - 2 * away),
-                    tp_price=pair.make_price(quote.ask_price.as_decimal() + 2 * away),
+                    sl_trigger_price=EURUSD.make_price(leave + 2 * better),
+                    tp_price=EURUSD.make_price(entry - 2 * better),
                 )
             )
+        elif self.count % 50 == 15:
+            self.close_all_positions(EURUSD.id)
         elif self.count % 10 == 7:
             orders = [order for order in self.cache.orders_open() if not order.is_pending_cancel]
             if len(orders) > 5:
@@ -250,7 +254,7 @@ def _say(**line: Any) -> None:
 
 def _main(port: int) -> None:
     install(checkpoint_interval_s=_CHECKPOINT_INTERVAL_S)
-    venue = ticks.instrument().id.venue.value
+    venue = EURUSD.id.venue.value
 
     node = TradingNode(
         TradingNodeConfig(
@@ -284,8 +288,8 @@ def _main(port: int) -> None:
     node.add_data_client_factory(venue, FeedFactory)
     node.add_exec_client_factory(venue, SandboxLiveExecClientFactory)
     node.build()
-    if node.cache.instrument(ticks.instrument().id) is None:
-        node.kernel.cache.add_instrument(ticks.instrument())
+    if node.cache.instrument(EURUSD.id) is None:
+        node.kernel.cache.add_instrument(EURUSD)
     try:
         node.run()
     finally:
