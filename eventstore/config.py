@@ -64,8 +64,8 @@ class CacheDatabaseConfig:
         Commands in a batch.
     batch_bytes_max : int, default 1 MiB
         Bytes of commands in a batch; a larger single command is a batch of its own.
-    linger_ms : float, default 2.0
-        How long the first command of a batch waits for others.
+    linger_ms : float, default 4.0
+        How long the first command of a batch waits for others at most.
     look_interval_s : float, default 5.0
         How long the writer may have nothing to write before it looks whether the server still has what it confirmed,
         and whether somebody took over. Otherwise the next call finds that out.
@@ -141,7 +141,7 @@ class CacheDatabaseConfig:
     close_timeout_s: float = 10.0
     batch_count_max: int = 256
     batch_bytes_max: int = 1 << 20
-    linger_ms: float = 2.0
+    linger_ms: float = 4.0
     look_interval_s: float = 5.0
     backlog_count_max: int = 500_000
     backlog_bytes_max: int = 256 << 20

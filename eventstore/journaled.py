@@ -11,7 +11,7 @@ from eventstore.errors import JournalError, JournalFull
 from eventstore.journal import Journal, JournalRecord
 from eventstore.retained import revived
 from eventstore.storage.appender import Accepted, Entry
-from workers.backlog import Backlog, Full, OnFull, Shut
+from workers.backlog import BEHIND, OFTEN, Backlog, Full, OnFull, Shut
 from workers.watermark import Mark
 
 POLL_S = 0.05
@@ -99,6 +99,8 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
                 self.spilled += 1
         if self._attention:
             self.wake()
+        elif not position % OFTEN and position - self._taken > BEHIND:
+            self._let_work()
         return True
 
     def _waits_s(self, left_s: float) -> float:
@@ -118,8 +120,7 @@ class JournaledBacklog(Backlog[Accepted | Entry | Mark]):
 
     def put_always(self, mark: Mark) -> None:
         self._placed.append(mark)
-        self._pressing = True
-        self.wake()
+        self._press()
 
     def mark(self) -> Mark:
         mark = Mark()

@@ -42,7 +42,7 @@ NO_WINDOW, SOME_WINDOW, ANY_WINDOW = 1024, 8192, 32 << 20
 
 settings_with = st.fixed_dictionaries(
     {
-        "linger_ms": st.sampled_from((0.0, 2.0)),
+        "linger_ms": st.sampled_from((0.0, 4.0)),
         "batch_count_max": st.sampled_from((1, 3, 16, 256)),
         "batch_bytes_max": st.sampled_from((1024, 1 << 20)),
         "backlog_count_max": st.sampled_from((500_000, 12)),

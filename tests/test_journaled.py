@@ -27,8 +27,9 @@ from eventstore import commands as c
 from eventstore.journal import Journal
 from eventstore.journaled import JournaledBacklog
 from eventstore.storage.appender import Entry
+from tests.support.backlogs import Asked
 from tests.support.effort import effort
-from workers.backlog import Full, Shut
+from workers.backlog import BEHIND, OFTEN, Full, Shut
 from workers.watermark import Mark
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -345,6 +346,26 @@ def test_after_one_has_waited_in_vain_others_are_refused_at_once_until_half_is_d
     backlog.take(2)
     backlog.put_journaled(*item(4))
     assert journal.position == 5
+
+
+def test_callers_look_now_and_then_whether_a_writer_that_is_behind_can_work(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in so many, and only while many entries wait; if it can not, that one makes room for it."""
+    backlog = JournaledBacklog(journal, 0, 1 << 20, 1 << 20)
+    asked = Asked(backlog, monkeypatch)
+    asked.answer = True
+    for number in range(BEHIND):
+        backlog.put_journaled(*item(number))
+    assert asked.count == 0
+    for number in range(3 * OFTEN):
+        backlog.put_journaled(*item(number))
+    assert (asked.count, asked.helped) == (3, 3)
+    while len(backlog):
+        backlog.take(BEHIND)
+    for number in range(BEHIND):
+        backlog.put_journaled(*item(number))
+    assert asked.count == 3
 
 
 def test_marks_that_are_put_back_are_still_there(journal: Journal) -> None:

@@ -28,6 +28,15 @@ OnFull = Literal["block", "raise", "spill"]
 WIDTH = 8
 """How many objects an item is."""
 
+BEHIND = 1024
+"""With so many items waiting, the consumer is behind."""
+
+SELDOM, OFTEN = 1024, 128
+"""Then a caller looks whether the consumer can work at all, whenever so many more wait; `OFTEN` if it could not."""
+
+_GIVEN_S = 0.002
+"""How long it lets the consumer work, if not."""
+
 _WITHDRAWN = object()
 """Stands in the queue instead of the first object of an item that was taken back."""
 
@@ -79,8 +88,12 @@ class Backlog(Generic[T]):
         self._taken = 0
         self._marks: deque[tuple[int, Mark]] = deque()
         self._withdrawn = 0
-        # The one number `put` compares with: the bound, or 0 while there is a reason to look closer.
-        self._limit = count_max * WIDTH
+        self.needs_help: Callable[[], bool] = _no
+        """Whether the consumer may wait for the interpreter in vain."""
+        # The one number `put` compares with: the bound or, where the consumer may be behind, less; 0 if it is closed.
+        self._bound = count_max * WIDTH
+        self._limit = self._behind = min(self._bound, BEHIND * WIDTH)
+        self._step = SELDOM
         # Two counters, each moved by one side, so that the consumer needs no lock.
         self._bytes_put = 0
         self._bytes_taken = 0
@@ -129,7 +142,7 @@ class Backlog(Generic[T]):
             If the backlog was closed.
         """
         queue = self._queue
-        if len(queue) >= self._limit:
+        if len(queue) >= self._limit and not self._is_just_behind():
             self._make_room(0)
         item = (a, b, c, d, e, f, g, h)
         try:
@@ -175,8 +188,7 @@ class Backlog(Generic[T]):
         """Append the owner's own `mark` whatever the bounds, also after `close`, and wake the consumer."""
         with self._counting:
             self._marks.append((self._taken + self._items, mark))
-        self._pressing = True
-        self.wake()
+        self._press()
 
     def _attend(self, item: tuple[Any, ...]) -> None:
         if self._reason is not None:
@@ -215,6 +227,27 @@ class Backlog(Generic[T]):
                     del self._marks[i]
                     return
 
+    def _is_just_behind(self) -> bool:
+        """Whether there is room for an item, however far the consumer is behind; let it work, if it can not."""
+        waiting = len(self._queue)
+        if waiting >= self._bound or self._reason is not None:
+            return False
+        self._step = OFTEN if self._let_work() else min(2 * self._step, SELDOM)
+        self._move_limit(waiting)
+        return True
+
+    def _move_limit(self, waiting: int) -> None:
+        self._limit = min(max(self._behind, waiting + self._step * WIDTH), self._bound)
+        if self._reason is not None:  # a `close` in between has set it, or is seen here
+            self._limit = 0
+
+    def _let_work(self) -> bool:
+        """Let the consumer have the interpreter for a while, if it may wait for that in vain; return whether it may."""
+        if not self.needs_help():
+            return False
+        time.sleep(_GIVEN_S)
+        return True
+
     def _make_room(self, size: int) -> None:
         if self._admitted(size):
             return
@@ -232,6 +265,7 @@ class Backlog(Generic[T]):
 
     def _wait_for_room(self, admitted: Callable[[], bool]) -> None:
         """Wait until `admitted` says yes, which is asked when there may be room; or raise `Full`."""
+        self._press()  # the consumer may let come in for long what there is no room for
         if self.on_full != "block" or self._exhausted or threading.get_ident() == self._consumer:
             self._refuse()
         self.blocked += 1
@@ -301,6 +335,8 @@ class Backlog(Generic[T]):
                 else:
                     break
             self._bytes_taken += size
+        if self._limit > self._behind:
+            self._move_limit(len(queue))
         if (self._gates or self._exhausted) and self._half_drained():
             self._exhausted = False
             self._open_gates()
@@ -338,11 +374,16 @@ class Backlog(Generic[T]):
                 yield item
         yield from (mark for _, mark in marks)
 
+    def _press(self) -> None:
+        """Let the consumer take what is in at once: somebody waits for it."""
+        self._pressing = True
+        self.wake()
+
     def pressing(self) -> bool:
-        """Whether there may be a mark among what is in: somebody waits. For the consuming thread."""
+        """Whether somebody may wait for something that is in, or for room. For the consuming thread."""
         if not self._pressing:
             return False
-        self._pressing = False  # before the look: a mark that comes behind it raises this again
+        self._pressing = False  # before the look: whoever comes behind it raises this again
         if len(self):
             self._pressing = True
         return True
@@ -361,8 +402,14 @@ class Backlog(Generic[T]):
         """Let items come in for `timeout_s` seconds, or until woken, without callers having to do anything for it."""
         self._gate.wait(timeout_s)
 
+    def look(self, every_s: float, times: int) -> None:
+        """Look every `every_s` seconds whether something is in, up to so many `times`, or until woken. As `linger`."""
+        for _ in range(times):
+            if self._gate.wait(every_s) or len(self):
+                return
+
     def wake(self) -> None:
-        """End the consumer's `wait` or `linger`."""
+        """End the consumer's `wait`, `linger` or `look`."""
         self._calm()
         self._gate.open()
 
@@ -393,6 +440,10 @@ class Backlog(Generic[T]):
         self._attention = True
         self._open_gates()
         self.wake()
+
+
+def _no() -> bool:
+    return False
 
 
 _BACKLOGS: weakref.WeakSet[Backlog[Any]] = weakref.WeakSet()

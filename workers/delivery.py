@@ -27,6 +27,17 @@ Batch = TypeVar("Batch")
 FEW = 64
 """How many items in the backlog are worth encoding while batches are on their way."""
 
+LOOKING_S = 0.1
+"""How long an empty backlog is looked into behind a batch, once in a linger, before whoever puts something in has to
+wake the writer: that costs them several times what all the rest of a call does.
+"""
+
+LOOK_S = 0.0005
+"""Who lingers for less does not look, but is woken: it would look for nothing thousands of times a second."""
+
+NAP_S = 0.1
+"""After so many seconds of a longer linger it is looked whether there is enough for a batch."""
+
 REFUSALS_MAX = 3
 """How often a batch of one entry is refused for what is in it before the entry is quarantined."""
 
@@ -69,6 +80,14 @@ class Linger:
     """Let more items come in for so many seconds at most."""
 
     left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Look into the backlog every so many seconds, so often at most, until there is something."""
+
+    every_s: float
+    times: int
 
 
 class _Flight(NamedTuple, Generic[Entry, Batch]):
@@ -116,7 +135,9 @@ class Delivery(Generic[Item, Entry, Batch]):
         self._slice: deque[Item | Mark] = deque()  # taken, not encoded
         self._encoded: Entry | None = None  # of the first item of the slice, where it did not fit the batch any more
         self._due = False  # whether the batch that is being formed has to go
-        self._seen_s: float | None = None  # when the first of the items that linger in the backlog was seen
+        # Since when items may linger in the backlog: since one was seen there, or since the last look at an empty one.
+        self._seen_s: float | None = None
+        self._looked = False  # whether the backlog was looked at again and again since the last batch
         self._left = 0  # of the items that have lingered there, how many were not taken
         self._starved = False  # whether the last look at the backlog found nothing
         self._concluded = False
@@ -139,7 +160,7 @@ class Delivery(Generic[Item, Entry, Batch]):
 
     def next(
         self, now_s: float, closed: bool, held: bool = False, waiting: int | None = None
-    ) -> Do | Send[Batch] | Receive[Batch] | Nap | Linger:
+    ) -> Do | Send[Batch] | Receive[Batch] | Nap | Linger | Look:
         """Return what to do, at `now_s` on a monotonic clock.
 
         `closed`: nothing is in the backlog, or will be. `held`: what is on its way is finished, and nothing else sent.
@@ -166,10 +187,11 @@ class Delivery(Generic[Item, Entry, Batch]):
                 return self._receive()
             if self._left <= 0 and len(self._former) and self._former.due_in(now_s) <= 0:
                 return self._seal()
-            if self._seen_s is None and not len(self._former) and self._former.linger_s > 0:
-                self._seen_s = now_s
-                return Linger(self._former.linger_s)
             if not len(self._former):
+                if self._seen_s is None:
+                    self._seen_s = now_s
+                if (left_s := self._seen_s + self._former.linger_s - now_s) > 0:
+                    return Linger(min(left_s, NAP_S))
                 self._left = waiting
             return Do.TAKE
         self._starved = False
@@ -177,9 +199,14 @@ class Delivery(Generic[Item, Entry, Batch]):
             return self._receive()
         if len(self._former):
             left_s = self._former.due_in(now_s)
-            return self._seal() if left_s <= 0 or closed else Linger(left_s)
+            return self._seal() if left_s <= 0 or closed else Linger(min(left_s, NAP_S))
         if closed:
             return Do.END if self._concluded else Do.CONCLUDE
+        if not self._looked and LOOK_S <= self._former.linger_s <= LOOKING_S:
+            self._looked = True
+            self._seen_s = now_s
+            return Look(self._former.linger_s, int(LOOKING_S / self._former.linger_s))
+        self._seen_s = None
         return Do.WAIT
 
     def _receive(self) -> Receive[Batch]:
@@ -272,6 +299,7 @@ class Delivery(Generic[Item, Entry, Batch]):
         last = self._inflight.popleft().last
         self._sent -= 1
         self.batches += 1
+        self._looked = False
         self.applied = last
         self._keep(last)
         self._refusals = 0

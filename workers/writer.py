@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
-from workers.backlog import Backlog
+from workers.backlog import BEHIND, Backlog
 from workers.batch import BatchFormer
-from workers.delivery import Delivery, Do, Linger, Nap, Receive, Send
+from workers.delivery import Delivery, Do, Linger, Look, Nap, Receive, Send
 from workers.gate import Gate
 from workers.sink import Backoff, Regressed, Retained, Sink, Unavailable
-from workers.turn import TURN_RESTED_S, Turn, wake_on_time
+from workers.turn import TURN_ALONE_S, Turn, wake_on_time
 from workers.watermark import Mark, Watermark
 
 Item = TypeVar("Item")
@@ -30,6 +30,9 @@ UNFOLDED = 16
 """The same where each of them is unfolded, which may take as long as to encode it."""
 
 _SPOKEN = (Send, Receive)
+
+PRESSED = 0.1
+"""With this part of the backlog's bound waiting, the writer works as long as a host that works on and on, in turns."""
 
 BLOCKED_S = 0.00005
 """What took as long let others have the interpreter meanwhile."""
@@ -121,6 +124,7 @@ class Writer(Generic[Item, Entry, Batch]):
         self._durable = durable
         self._last_words = last_words
         self._turn = turn or Turn()
+        backlog.needs_help = self._turn.needs_help
         self._look_s = look_s
         self._abandoned = False
         self._holds: dict[int, Hold] = {}
@@ -236,7 +240,7 @@ class Writer(Generic[Item, Entry, Batch]):
 
     def _drain(self) -> None:
         backlog, delivery = self._backlog, self._delivery
-        turn = self._turn
+        turn, pressed = self._turn, max(1.0, PRESSED * backlog.count_max)
         while not self._abandoned:
             now_s = time.monotonic()
             if self._doubt is not None:
@@ -245,6 +249,7 @@ class Writer(Generic[Item, Entry, Batch]):
                     self._failed(doubt)
             pressing, closed = backlog.pressing(), backlog.closed is not None
             waiting = len(backlog)
+            turn.share = min(max(waiting - BEHIND, 0) / pressed, 1.0)
             do = delivery.next(
                 now_s, closed and not waiting, bool(self._holds), None if pressing or closed else waiting
             )
@@ -263,7 +268,10 @@ class Writer(Generic[Item, Entry, Batch]):
                     turn.check()
             elif isinstance(do, Linger):
                 backlog.linger(do.left_s)
-                turn.begin(TURN_RESTED_S)
+                turn.begin(TURN_ALONE_S)
+            elif isinstance(do, Look):
+                backlog.look(do.every_s, do.times)
+                turn.begin(TURN_ALONE_S)
             elif isinstance(do, Nap):
                 self._nap.wait(do.wait_s)
             elif do is Do.RECONNECT:
@@ -271,7 +279,7 @@ class Writer(Generic[Item, Entry, Batch]):
             elif do is Do.WAIT:
                 if not backlog.wait(self._look_s):
                     self._look()
-                turn.begin(TURN_RESTED_S)
+                turn.begin(TURN_ALONE_S)
             elif do is Do.HOLD:
                 self._open_holds()
                 self._resume.wait()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
+
+import pytest
 
 from workers.backlog import WIDTH, Backlog
 from workers.watermark import Mark
@@ -32,3 +35,20 @@ class Values(Backlog[Any]):
         for item in items:
             assert isinstance(item, Mark) or (len(item) == WIDTH and item[1:-1] == (None,) * (WIDTH - 2))
         return [item if isinstance(item, Mark) else item[0] for item in items]
+
+
+class Asked:
+    """Whether the consumer needs help, and how often that was asked and given."""
+
+    def __init__(self, backlog: Backlog[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answer = False
+        self.count = self.helped = 0
+        backlog.needs_help = self
+        monkeypatch.setattr(time, "sleep", self.sleep)
+
+    def __call__(self) -> bool:
+        self.count += 1
+        return self.answer
+
+    def sleep(self, seconds: float) -> None:
+        self.helped += 1

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.backlogs import Values
+from tests.support.backlogs import Asked, Values
 from tests.support.processes import PythonProcess
-from workers.backlog import WIDTH, Backlog, Full, Shut
+from workers.backlog import BEHIND, OFTEN, SELDOM, WIDTH, Backlog, Full, Shut
 from workers.watermark import Mark
 
 # Long enough for a test to fail by itself; no test waits that long when it passes.
@@ -558,6 +558,66 @@ def test_a_put_from_a_finalizer_does_not_deadlock() -> None:
     assert backlog.take(9) == ["last words"]
 
 
+# -- A consumer that is behind -----------------------------------------------------------------------------------------
+
+
+def test_callers_look_now_and_then_whether_a_consumer_that_is_behind_can_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in so many callers, and only while many items wait; if it can not, that one makes room for it."""
+    backlog = Values(1 << 20, 100)
+    asked = Asked(backlog, monkeypatch)
+    for number in range(BEHIND):
+        backlog.put(number)
+    assert asked.count == 0
+    for number in range(10 * SELDOM):
+        backlog.put(number)
+    assert (asked.count, asked.helped) == (10, 0)
+    asked.answer = True
+    for number in range(9 * OFTEN + 1):
+        backlog.put(number)
+    assert (asked.count, asked.helped) == (20, 10)
+    assert len(backlog.take(1 << 20)) == BEHIND + 10 * SELDOM + 9 * OFTEN + 1
+    for number in range(BEHIND):
+        backlog.put(number)
+    assert asked.count == 20
+    backlog.put("one more")
+    assert asked.count == 21
+
+
+def test_callers_do_not_look_after_a_consumer_that_they_see_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait: what is taken counts as what need not be looked after."""
+    backlog = Values(1 << 20, 100)
+    asked = Asked(backlog, monkeypatch)
+    for number in range(BEHIND + 1):
+        backlog.put(number)
+    assert asked.count == 1
+    for number in range(100 * OFTEN):
+        backlog.put(number)
+        if number % OFTEN == 0:
+            backlog.take(OFTEN)
+    assert asked.count == 1
+
+
+@pytest.mark.parametrize("count_max", [BEHIND - 1, BEHIND, BEHIND + 1, BEHIND + 3 * SELDOM + 1])
+def test_a_consumer_that_is_behind_makes_the_backlog_no_larger(monkeypatch: pytest.MonkeyPatch, count_max: int) -> None:
+    """The bound is met to the item; and a backlog that was closed takes nothing, however many wait."""
+    backlog = Values(count_max, 100, "raise")
+    Asked(backlog, monkeypatch)
+    for number in range(count_max):
+        backlog.put(number)
+    with pytest.raises(Full):
+        backlog.put("one too many")
+    assert backlog.take(10) == [*range(10)]
+    for number in range(10):
+        backlog.put(number)
+    with pytest.raises(Full):
+        backlog.put("one too many")
+    backlog.take(10)
+    backlog.close("the end")
+    with pytest.raises(Shut, match="the end"):
+        backlog.put("too late")
+    assert len(backlog.take(1 << 20)) == count_max - 10
+
+
 # -- The consumer really sleeps --------------------------------------------------------------------------------------
 
 
@@ -574,16 +634,29 @@ def test_a_consumer_sleeps_while_there_is_nothing_and_is_woken_by_a_put() -> Non
     assert backlog.take(1) == [1]
 
 
-def test_a_consumer_that_lingers_is_not_woken_by_a_put_and_is_by_a_wake() -> None:
+@pytest.mark.parametrize("how", ["linger", "look"])
+def test_a_consumer_that_lingers_or_looks_is_not_woken_by_a_put_and_is_by_a_wake(how: str) -> None:
     backlog = Values(10, 100)
-    consumer = threading.Thread(target=backlog.linger, args=(86_400.0,))
+    sleep = {"linger": lambda: backlog.linger(86_400.0), "look": lambda: backlog.look(86_400.0, 2)}[how]
+    consumer = threading.Thread(target=sleep)
     consumer.start()
     backlog.put(1)
     consumer.join(0.05)
-    assert consumer.is_alive(), "it does not linger"
+    assert consumer.is_alive(), "it does not sleep"
     backlog.wake()
     consumer.join(30.0)
     assert not consumer.is_alive()
+
+
+def test_a_consumer_looks_until_there_is_something_and_so_often_at_most() -> None:
+    backlog = Values(10, 100)
+    backlog.look(0.0001, 3)
+    assert not len(backlog)
+    consumer = started(lambda: backlog.look(0.0001, 1 << 62))
+    backlog.put(1)
+    consumer.join(PATIENCE_S)
+    assert not consumer.is_alive()
+    assert backlog.take(1) == [1]
 
 
 def test_a_caller_that_waits_for_room_sleeps_until_half_is_drained() -> None:

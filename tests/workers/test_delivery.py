@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from tests.support.effort import effort
 from tests.support.scripted_sink import Ahead, Keeping, Lost
 from workers.batch import BatchFormer
-from workers.delivery import REFUSALS_MAX, Delivery, Do, Linger, Nap, Receive, Send
+from workers.delivery import LOOK_S, LOOKING_S, NAP_S, REFUSALS_MAX, Delivery, Do, Linger, Look, Nap, Receive, Send
 from workers.sink import LONE, Backoff, Regressed, Rejected, Unavailable
 from workers.watermark import Mark
 
 STEPS_MAX = 5000
+LINGER_S = 2**-8
+"""So that sums with it are exact."""
 
 
 class Sealed(NamedTuple):
@@ -153,7 +155,7 @@ class Drive:
             return lost
         return None
 
-    def perform(self, do: Do | Send[Sealed] | Receive[Sealed] | Nap | Linger) -> None:
+    def perform(self, do: Do | Send[Sealed] | Receive[Sealed] | Nap | Linger | Look) -> None:
         delivery, line = self.delivery, self.line
         if do is Do.TAKE:
             count = self.data.draw(st.integers(1, 5)) if self.backlog else 0
@@ -341,3 +343,65 @@ def test_what_was_taken_is_accounted_for_wherever_it_stands() -> None:
     assert delivery.untaken() == ["e"]
     delivery.confirmed()
     assert delivery.unconfirmed() == (3, ["c", "d"])
+
+
+def _write(delivery: Delivery[str, str, Sealed], server: Server, now_s: float, *items: str) -> None:
+    """Have `items` taken and written, as a batch that is due."""
+    delivery.took([*items, Mark()])
+    do = delivery.next(now_s, closed=False, waiting=0)
+    assert isinstance(do, Send)
+    assert server.apply(do.batch) == "applied"
+    delivery.sent()
+    assert isinstance(delivery.next(now_s, closed=False, waiting=0), Receive)
+    delivery.confirmed()
+
+
+def test_behind_a_batch_the_backlog_is_looked_into_before_callers_have_to_wake_the_writer() -> None:
+    """What has come in until a look has lingered, and is taken at once; what comes behind the last look lingers."""
+    server = Server()
+    delivery: Delivery[str, str, Sealed] = Delivery(Line(server), BatchFormer(10, 100, LINGER_S), Keeping(), 0)
+    for start_s, item in ((0.0, "a"), (10.0, "b")):
+        _write(delivery, server, start_s, item)
+        assert delivery.next(start_s, closed=False, waiting=0) == Look(LINGER_S, int(LOOKING_S / LINGER_S))
+        assert delivery.next(start_s + LINGER_S, closed=False, waiting=3) is Do.TAKE
+    _write(delivery, server, 20.0, "c")
+    assert isinstance(delivery.next(20.0, closed=False, waiting=0), Look)
+    assert delivery.next(20.0 + LOOKING_S, closed=False, waiting=0) is Do.WAIT
+    assert delivery.next(30.0, closed=False, waiting=1) == Linger(LINGER_S)
+
+
+@pytest.mark.parametrize("linger_s", [0.0, 0.9 * LOOK_S, 2 * LOOKING_S], ids=["at once", "in no time", "in a while"])
+def test_a_writer_does_not_look(linger_s: float) -> None:
+    """It would have to look all the time, or keep waiting what comes next."""
+    server = Server()
+    delivery: Delivery[str, str, Sealed] = Delivery(Line(server), BatchFormer(10, 100, linger_s), Keeping(), 0)
+    _write(delivery, server, 0.0, "a")
+    assert delivery.next(0.0, closed=False, waiting=0) is Do.WAIT
+
+
+def test_a_look_that_was_interrupted_cuts_no_linger_short() -> None:
+    """Whoever ends it early, as a load does that wants nothing to be applied, is not who the items are for."""
+    server = Server()
+    delivery: Delivery[str, str, Sealed] = Delivery(Line(server), BatchFormer(10, 100, 0.1), Keeping(), 0)
+    _write(delivery, server, 0.0, "a")
+    assert isinstance(delivery.next(0.0, closed=False, waiting=0), Look)
+    do = delivery.next(0.04, closed=False, waiting=1)
+    assert isinstance(do, Linger)
+    assert do.left_s == pytest.approx(0.06)
+
+
+def test_what_fills_a_batch_during_a_long_linger_is_seen() -> None:
+    """Whether enough is there is looked at again and again, be it in the backlog or in the batch already."""
+    delivery: Delivery[str, str, Sealed] = Delivery(Line(Server()), BatchFormer(3, 100, 86_400.0), Keeping(), 0)
+    for now_s in (0.0, NAP_S, 2 * NAP_S):
+        assert delivery.next(now_s, closed=False, waiting=1) == Linger(NAP_S)
+    assert delivery.next(3 * NAP_S, closed=False, waiting=3) is Do.TAKE
+    delivery.took(["a", "b"])
+    assert delivery.next(3 * NAP_S, closed=False, waiting=1) is Do.TAKE
+    delivery.took([])
+    assert delivery.next(3 * NAP_S, closed=False, waiting=0) == Linger(NAP_S)
+    assert delivery.next(4 * NAP_S, closed=False, waiting=1) is Do.TAKE
+    delivery.took(["c"])
+    do = delivery.next(4 * NAP_S, closed=False, waiting=0)
+    assert isinstance(do, Send)
+    assert do.batch.entries == ("a", "b", "c")

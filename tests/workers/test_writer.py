@@ -1,6 +1,7 @@
 """The writer: every item once and in order, whatever the connection does; and nobody is left waiting when it ends."""
 
 import threading
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.backlogs import Values
 from tests.support.scripted_sink import RECEIVE, SEND, Batch, Keeping, ScriptedSink
-from workers.backlog import Full, Shut
+from workers.backlog import BEHIND, Full, Shut
 from workers.batch import BatchFormer
 from workers.gate import Gate
 from workers.sink import Backoff, Regressed, Unavailable
@@ -62,10 +63,11 @@ class Fixture:
         backoff: tuple[float, float] = AT_ONCE,
         backoff_held: tuple[float, float] = AT_ONCE,
         look_s: float | None = None,
+        waiting_max: int = 1 << 20,
     ) -> None:
         self.sink = sink
         self.heard = Heard()
-        self.backlog = Values(1 << 20, 1 << 20)
+        self.backlog = Values(waiting_max, 1 << 20)
         self.writer: Writer[Any, Any, Batch] = Writer(
             self.backlog,
             sink,
@@ -181,6 +183,44 @@ def test_a_batch_fills_up_while_it_lingers_and_no_longer() -> None:
     assert [len(batch.entries) for batch in fixture.sink.sealed] == [3, 3]
     fixture.finish()
     assert [len(batch.entries) for batch in fixture.sink.sealed] == [3, 3, 1]
+
+
+def test_a_caller_that_waits_for_room_ends_a_linger() -> None:
+    """The backlog may be full long before a batch is, and before the linger is over."""
+    fixture = Fixture(ScriptedSink(), count_max=1000, linger_s=86_400.0, waiting_max=3)
+    lingering, linger = threading.Event(), fixture.backlog.linger
+
+    def noted(timeout_s: float) -> None:
+        lingering.set()
+        linger(86_400.0)  # however often it would look by itself
+
+    fixture.backlog.linger = noted  # type: ignore[method-assign]
+    fixture.writer.start()
+    fixture.backlog.put(0)
+    assert lingering.wait(PATIENCE_S)
+    for number in range(1, 10):
+        fixture.backlog.put(number)
+    fixture.finish()
+    assert fixture.sink.log == [*range(10)]
+
+
+def test_a_host_that_lets_go_of_the_interpreter_for_moments_does_not_starve_the_writer() -> None:
+    """Native code does so. The interpreter makes nobody let go of it who does so now and then by themselves, however
+    short: each time whoever waits wakes up too late. Without help, nothing is written as long as the host works."""
+    fixture = Fixture(ScriptedSink(), count_max=256, bytes_max=1 << 20, linger_s=0.002)
+    fixture.writer.start()
+    moment = bytes(5200)  # of which a checksum is made without the interpreter, in a microsecond
+    put = 0
+    while fixture.writer.applied.position < 10 * BEHIND and put < 500 * BEHIND:
+        for _ in range(12):
+            fixture.backlog.put(put)
+            put += 1
+        for _ in range(30_000):
+            pass
+        zlib.adler32(moment)
+    assert fixture.writer.applied.position >= 10 * BEHIND
+    fixture.finish()
+    assert fixture.sink.log == [*range(put)]
 
 
 def test_items_put_from_many_threads_while_connections_break() -> None:
@@ -404,9 +444,8 @@ def test_the_cause_is_known_before_anybody_is_refused_because_of_it() -> None:
 
 def test_a_full_backlog_drains_while_the_sink_is_slow() -> None:
     """At the bound of the backlog callers are refused, not the items that were accepted."""
-    fixture = Fixture(ScriptedSink(["refused"] * 50))
+    fixture = Fixture(ScriptedSink(["refused"] * 50), waiting_max=5)
     fixture.backlog.on_full = "raise"
-    fixture.backlog._limit = fixture.backlog.count_max = 5
     accepted = []
     for number in range(10):
         try:
