@@ -278,11 +278,7 @@ def amend(order: Any, name: str, value: Any) -> None:
     """
     changes: dict[str, Any]
     if name == "quantity":
-        quantity = values.quantity_to_nautilus(value)
-        if _is_same(order.quantity, quantity):
-            return
-        left = max(quantity.raw - order.filled_qty.raw, 0)
-        changes = {"quantity": quantity, "leaves_qty": NautilusQuantity.from_raw(left, quantity.precision)}
+        changes = _quantities(order, values.quantity_to_nautilus(value))
     elif name == "position_id":
         changes = {name: None if value is None else _nautilus_position_ids[value]}
     elif name == "activation_price":
@@ -290,6 +286,34 @@ def amend(order: Any, name: str, value: Any) -> None:
         changes = {name: price, "is_activated": price is not None}
     else:
         changes = {name: value}
+    _set(order, changes)
+
+
+def set_as(order: Any, seen: Any) -> None:
+    """Set on `order`, made of the events of `seen`, whatever that has otherwise.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the order has no such attribute, or it takes no such value.
+    """
+    changes = {name: getattr(seen, name) for name in ("position_id", "is_quote_quantity", "emulation_trigger")}
+    if seen.liquidity_side is not None:  # it was taken
+        changes["liquidity_side"] = seen.liquidity_side
+    if order.__class__ in TRAILING:
+        changes |= {"is_activated": seen.is_activated, "activation_price": seen.activation_price}
+    _set(order, changes | _quantities(order, seen.quantity))
+
+
+def _quantities(order: Any, quantity: Any) -> dict[str, Any]:
+    """What is another with another `quantity`, if it is one."""
+    if _is_same(order.quantity, quantity):
+        return {}
+    left = max(quantity.raw - order.filled_qty.raw, 0)
+    return {"quantity": quantity, "leaves_qty": NautilusQuantity.from_raw(left, quantity.precision)}
+
+
+def _set(order: Any, changes: dict[str, Any]) -> None:
     differing = {key: made for key, made in changes.items() if not _is_same(getattr(order, key), made)}
     if differing:
         set_inside(order, differing)

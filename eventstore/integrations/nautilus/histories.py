@@ -16,17 +16,19 @@ from nautilus_trader.model.enums import OrderStatus
 from eventstore import commands as c
 from eventstore.encoder import Encoder
 from eventstore.integrations.nautilus.amendments import Watch
-from eventstore.integrations.nautilus.capturing import NO_TRIGGER, Filled, Seen, as_frozen
+from eventstore.integrations.nautilus.capturing import NO_TRIGGER, Filled, Seen, as_frozen, freeze
 from eventstore.integrations.nautilus.conversion import CapturedInit
 from eventstore.integrations.nautilus.lives import OrderLife
 from eventstore.integrations.nautilus.position_histories import Call, Emit, PositionHistories, text_of
 from eventstore.integrations.nautilus.snapshots import order_state
 from eventstore.ledger import PurgeOne
+from eventstore.model.enums import TriggerType
 from eventstore.model.order_amendments import Amendment
 from eventstore.registry import Life, Meanwhile
 from eventstore.storage.appender import called
 
 _NO_IDS = (None, None)
+_NO_TRIGGER = TriggerType.NO_TRIGGER
 
 
 class Histories(PositionHistories):
@@ -45,6 +47,7 @@ class Histories(PositionHistories):
         self.open: dict[str, OrderLife] = {}
         """And those of orders that are not closed: the others are many, in the end."""
         self._encode_add_order = encoder.add_order
+        self._encode_order_event = encoder.order_event
         self._encode_update_order = encoder.update_order
         self._encode_snapshot_order = encoder.snapshot_order
 
@@ -136,11 +139,15 @@ class Histories(PositionHistories):
     ) -> None:
         order_id = life.order_id
         try:
-            captured = as_frozen("update_order", order_id, new, seen.frozen)
-            emulated = seen.emulation_trigger is not NO_TRIGGER
-            make = self._encode_update_order
-            arguments = (order_id, life.version, seen.status, emulated, captured, amended)
-            emit(("update_order", order_id, accepted_ns, called, make, arguments, None, None))
+            version, status, emulation = life.version, seen.status, seen.emulation_trigger
+            if len(new) == 1 and amended is None and seen.frozen is None:  # as nearly always
+                event, make = freeze("update_order", order_id, new[0]), self._encode_order_event
+                trigger = _NO_TRIGGER if emulation is NO_TRIGGER else TriggerType.DEFAULT
+                emit(("update_order", order_id, accepted_ns, make, version, status, trigger, event))
+            else:
+                captured = as_frozen("update_order", order_id, new, seen.frozen)
+                arguments = (order_id, version, status, emulation is not NO_TRIGGER, captured, amended)
+                emit(("update_order", order_id, accepted_ns, called, self._encode_update_order, arguments, None, None))
         except BaseException:
             watch.again()
             raise

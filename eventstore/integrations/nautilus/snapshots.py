@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from nautilus_trader.model.enums import PositionSide, order_side_to_str, position_side_to_str
 
+from eventstore.integrations.nautilus.amendments import set_as
 from eventstore.integrations.nautilus.capturing import Seen, Taken
 from eventstore.integrations.nautilus.folding import order_from_events
 from eventstore.model.order_amendments import Amendment
@@ -19,8 +20,9 @@ def order_state(seen: Seen, amendments: Sequence[Amendment]) -> dict[str, Any]:
         state: dict[str, Any] = seen.order.to_dict()
         if seen.is_still():  # all the time
             return state
-    made: dict[str, Any] = order_from_events(seen.events, amendments).to_dict()
-    return made
+    made = order_from_events(seen.events, amendments)
+    set_as(made, seen)  # on a closed order nobody watches what is set without an event
+    return cast(dict[str, Any], made.to_dict())
 
 
 # -- Positions -------------------------------------------------------------------------------------------------

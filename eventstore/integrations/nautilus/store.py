@@ -108,11 +108,11 @@ class NautilusStore(NautilusPositions):
             with histories.lock:
                 item[3](self._emit, item)
         else:
-            self._persister.put(*cast(Any, item))
+            self._persister.put(*item)
 
     def _emit(self, item: Call) -> None:
         try:
-            self._persister.put(*cast(Any, item))
+            self._persister.put(*item)
         except (Full, Shut) as error:
             self._persister.refuse(error, item[0], item[1])
 

@@ -196,6 +196,7 @@ def test_what_is_written_later_is_what_it_was_at_the_call(wiped_server: RedisSer
     @example(steps=[(Node.order, 0, 0), (Node.order, 0, 0), (amend, 0, 2), (delete, 0, 0), (Node.go_on, 0, 0)])
     @example(steps=[(Node.order, 0, 0), (Node.order, 0, 0), (amend, 0, 2), (purge, 0, 0), (Node.go_on, 0, 0)])
     @example(steps=[(Node.order, 0, 0), (delete, 0, 0), (Node.go_on, 0, 0), (amend, 0, 2), (Node.go_on, 0, 0)])
+    @example(steps=[(Node.go_on, 0, 0), (Node.trade, 0, 0), (amend, 0, 2), (Node.snapshot, 1, 0), (amend, 0, 1)])
     def run(steps: list[tuple[Callable[[Any, int, int], None], int, int]]) -> None:
         with TemporaryDirectory() as journal:
             node = Node(Fans(wiped_server, Path(journal)), oms_type)  # type: ignore[arg-type] # as far as it is needed
