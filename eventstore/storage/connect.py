@@ -139,12 +139,18 @@ def connect_to(
 
 def follows(client: Client) -> bool:
     """Whether the connections of `client` go to whoever is the primary, or a replica, when they are made."""
-    return "route" in client.connection_pool.connection_kwargs
+    return route_of(client) is not None
+
+
+def route_of(client: Client) -> Route | None:
+    """Return what the connections of `client` go by; None if that is always the server of the URL."""
+    route: Route | None = client.connection_pool.connection_kwargs.get("route")
+    return route
 
 
 def whereabouts(client: Client) -> str:
     """Return the server that `client` last connected to, for people; empty if that is always the one of the URL."""
-    route: Route | None = client.connection_pool.connection_kwargs.get("route")
+    route = route_of(client)
     return "" if route is None or route.at is None else at(route.at)
 
 

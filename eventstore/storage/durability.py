@@ -11,8 +11,9 @@ import redis
 from eventstore.durability import Durability
 from eventstore.errors import ConfigError, Held, Retryable, StorageError
 from eventstore.keys import Keys
-from eventstore.storage.connect import script, server_facts
+from eventstore.storage.connect import route_of, script, server_facts
 from eventstore.storage.faults import classify
+from eventstore.storage.routed import Route
 from workers.confirmer import Confirmation
 from workers.sink import Regressed, Unavailable
 
@@ -58,6 +59,10 @@ class DurabilityProbe:
 
     It uses a connection of its own, because a server answers nothing else on a connection that waits.
 
+    Replicas are of use as far as one of those that confirmed becomes the primary. A replica that sentinels make one
+    leaves its primary, which goes on with the others for a while: so where one has left, nothing is confirmed before
+    the sentinels have said that the primary stays.
+
     Parameters
     ----------
     client : redis.Redis
@@ -88,7 +93,10 @@ class DurabilityProbe:
         self._durability = durability
         self._where = f"confirm that {keys.log} is {durability}"
         ask = ("EVAL", script("probe.lua"), "1", keys.writer, str(epoch), owner)
-        self._commands = (ask, _command(durability, wait_s))
+        route = route_of(client) if durability.replicas else None
+        self._route = route if route is not None and route.is_watched else None
+        self._replicas: frozenset[tuple[bytes, bytes]] | None = None  # those that it had when the primary was to stay
+        self._commands = (ask, _command(durability, wait_s), *(() if self._route is None else (("ROLE",),)))
         self._connection: redis.Connection | None = None
         self._interrupted = False
 
@@ -102,17 +110,28 @@ class DurabilityProbe:
             connection.send_packed_command(connection.pack_commands(self._commands))
             where: Any = connection.read_response()
             counts: Any = connection.read_response() if where[0] == b"at" else None
+            found = None if counts is None else self._compare(int(where[1]), counts)
+            if self._route is not None and found is not None:
+                self._stay(self._route, connection.read_response(), found.met)
         except (redis.RedisError, OSError, StorageError) as error:
             self._disconnect()
             known = classify(error, self._where)
             if not isinstance(known, Held | Retryable):
                 raise known from error
             raise Unavailable(known, held=isinstance(known, Held)) from error
-        if counts is None:
+        if found is None:
             self._disconnect()  # with the answer to the wait, which was for nothing
             gone = self._not_there(where)
             raise Regressed(gone, held=isinstance(gone, Held))
-        return self._compare(int(where[1]), counts)
+        return found
+
+    def _stay(self, route: Route, role: Any, met: bool) -> None:
+        """Raise if the primary is about to be replaced, asking only where one of its replicas has left."""
+        replicas = frozenset((host, port) for host, port, _ in role[2]) if role[0] == b"master" else frozenset()
+        if met:
+            if self._replicas is None or not self._replicas <= replicas:
+                route.check()
+            self._replicas = replicas
 
     def _not_there(self, answer: list[bytes]) -> StorageError:
         """Why the log of this writer is not there. Whether that is fatal, the writer finds out."""
@@ -157,7 +176,7 @@ class DurabilityProbe:
         return self._connection
 
     def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._replicas = self._connection, None, None
         if connection is not None:
             connection.disconnect()
             self._client.connection_pool.release(connection)

@@ -11,7 +11,7 @@ import redis
 
 from eventstore.storage.faults import word_of
 from eventstore.storage.location import Address, at
-from eventstore.storage.topology import Topology
+from eventstore.storage.topology import SentinelTopology, Topology
 
 _ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "READONLY", "CLUSTERDOWN", "MASTERDOWN"})
 """How answers begin that say that somebody else should be asked, now or in a moment."""
@@ -32,6 +32,7 @@ class Route:
 
     def __init__(self, topology: Topology, to_replica: bool, in_cluster: bool) -> None:
         self._topology = topology
+        self._sentinels = topology if isinstance(topology, SentinelTopology) else None
         self._to_replica = to_replica
         self._in_cluster = in_cluster
         self._lock = threading.Lock()
@@ -42,6 +43,22 @@ class Route:
     def at(self) -> Address | None:
         """Where the last connection went."""
         return self._at
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether sentinels may make another server the primary while this one still takes writes."""
+        return self._sentinels is not None
+
+    def check(self) -> None:
+        """See that the last connection leads to the primary, and no sentinel replaces it, where they do such a thing.
+
+        Raises
+        ------
+        redis.RedisError
+            If one does, or too few of them answer.
+        """
+        if self._sentinels is not None and self._at is not None:
+            self._sentinels.check(self._at)
 
     def serve(self, pool: redis.ConnectionPool) -> None:
         """Close the idle connections of `pool` when they lead to a server that is not the one any more."""
@@ -79,7 +96,7 @@ class Route:
             if self._in_cluster:
                 connection.send_command("READONLY", check_health=False)
                 connection.read_response()
-        elif self._topology.checks_role:
+        elif self.is_watched:
             connection.send_command("ROLE", check_health=False)
             role = connection.read_response()[0]
             if role != b"master":

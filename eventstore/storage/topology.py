@@ -17,9 +17,6 @@ ASK_S: Final = 1.0
 class Topology(Protocol):
     """Says where a trader's keys are. Every method asks anew, and raises a `redis.RedisError` if nobody can say."""
 
-    checks_role: bool
-    """Whether a server that is said to be a primary has to be asked whether it is. One of a cluster says so itself."""
-
     def primary(self) -> Address:
         """Return where the keys are written."""
 
@@ -44,8 +41,6 @@ def topology_of(location: Location, namespace: str, options: dict[str, Any]) -> 
 
 class ServerTopology:
     """One server, of which its replicas are known to itself only."""
-
-    checks_role = False
 
     def __init__(self, location: Location, options: dict[str, Any]) -> None:
         self._addresses = list(location.addresses)
@@ -82,9 +77,9 @@ class SentinelTopology:
 
     More than half of the sentinels of the URL are asked, and whoever has seen the latest failover is believed. While it
     is being brought about, all are asked who know more.
-    """
 
-    checks_role = True
+    For up to a second after another was made one a primary may go on, with its other replicas, and be said to be it.
+    """
 
     def __init__(self, location: Location, options: dict[str, Any]) -> None:
         self._service = location.service
@@ -107,6 +102,23 @@ class SentinelTopology:
             return address
         was = max(seen, key=lambda each: each.epoch).address
         raise redis.ConnectionError(f"the sentinels say that {self._service} at {at(was)} is down or being replaced")
+
+    def check(self, primary: Address) -> None:
+        """See that `primary` is the one and not being replaced, as far as any of all the sentinels knows.
+
+        One alone may have begun that, asked by ``SENTINEL FAILOVER``.
+
+        Raises
+        ------
+        redis.RedisError
+            If it is not, or no more than half of them answer.
+        """
+        silent: list[str] = []
+        seen = [*self._ask(silent)]
+        if len(seen) <= len(self._sentinels) // 2:
+            raise redis.ConnectionError(f"too few sentinels say where {self._service} is ({'; '.join(silent)})")
+        if _agreed(seen) != primary:
+            raise redis.ConnectionError(f"the sentinels say that {self._service} at {at(primary)} is being replaced")
 
     def primaries(self) -> list[Address]:
         return [self.primary()]
@@ -158,8 +170,6 @@ class ClusterTopology:
 
     Whoever was the primary is asked last: one that was cut off, and is back, may not know yet that it is none any more.
     """
-
-    checks_role = False
 
     def __init__(self, location: Location, namespace: str, options: dict[str, Any]) -> None:
         self._seeds = list(location.addresses)

@@ -77,6 +77,21 @@ def test_row_16_19_what_a_primary_behind_a_partition_acknowledges_is_not_durable
         until(lambda: database.health.state == "healthy")
 
 
+def test_row_07_16_what_a_primary_confirms_while_it_is_replaced_is_not_durable_and_who_closes_waits(
+    sentinels: Sentinels, told: Told
+) -> None:
+    """For a moment the old one and its other replica confirm to each other what the promoted one never gets. If a node
+    closes in that moment, nobody is there to write it again: so it is not durable, and the node is not done."""
+    with trading(sentinels, told, durability="replicated(1)") as (database, _):
+        durable = database.sync(level="durable")
+        before = sentinels.primary()
+        sentinels.begin_fail_over()
+        replicas = [server for server in sentinels.servers if server is not before]
+        until(lambda: any(replica.leads() for replica in replicas), "no replica is promoted")
+    assert all(values["position"] >= durable for _, values in told.all(WENT_BACK))
+    assert not told.all("closed before it was durable")
+
+
 def test_row_07_while_no_sentinel_answers_a_node_stays_with_its_primary(sentinels: Sentinels, told: Told) -> None:
     """All of them hang: what is connected goes on, writing and loading. What breaks then is mended when one is back."""
     with trading(sentinels, told) as (database, load), Loads(database, load) as loads:
