@@ -121,7 +121,7 @@ class Round:
         settings: dict[str, Any] = {
             "timeout_s": draw.choice((0.3, 1.0)),
             "load_timeout_s": STUCK_S,
-            "linger_ms": draw.choice((0.0, 2.0, 20.0)),
+            "linger_ms": draw.choice((0.0, 4.0, 20.0)),
             "batch_count_max": draw.choice((3, 64, 256)),
             "block_timeout_s": STUCK_S,
             "durability": "replicated(1)" if self._kind == "safe" else "applied",

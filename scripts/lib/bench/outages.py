@@ -12,7 +12,7 @@ from typing import Any
 from eventstore import commands
 from eventstore.keys import Keys
 from scripts.lib.bench import nodes
-from scripts.lib.bench.places import NEVER_MS, Place, in_process, killed, opened, own_memory_bytes, served
+from scripts.lib.bench.places import Place, held, in_process, killed, opened, own_memory_bytes, served
 from scripts.lib.bench.rows import Figures, Row, Subject
 from scripts.lib.bench.sizes import Sizes
 
@@ -41,8 +41,9 @@ def _histories(count: int) -> list[nodes.History]:
 def drained(place: Place, count: int) -> float:
     """Commands a second from memory."""
     histories = _histories(count)
-    with opened(place.url, linger_ms=NEVER_MS) as database:
-        nodes.trade(database, histories)
+    with opened(place.url) as database:
+        with held(database):
+            nodes.trade(database, histories)
         start = time.perf_counter()
         database.sync()
         took = time.perf_counter() - start
@@ -54,8 +55,8 @@ def drained(place: Place, count: int) -> float:
 def _trade_and_die(place: Place, count: int, journal: str) -> None:
     """Make calls that come no further than to the journal."""
     histories = _histories(count)
-    database = opened(place.url, linger_ms=NEVER_MS, journal=journal)
-    with place.frozen():
+    database = opened(place.url, journal=journal)
+    with held(database), place.frozen():
         nodes.trade(database, histories)
         os.kill(os.getpid(), signal.SIGKILL)
 

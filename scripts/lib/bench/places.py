@@ -28,8 +28,6 @@ from scripts.lib.bench.nodes import TRADER
 
 R = TypeVar("R")
 
-NEVER_MS = 10_000.0
-"""A writer that lingers that long does nothing meanwhile."""
 PATIENCE_S = 600.0
 
 
@@ -126,6 +124,16 @@ def opened(url: str, **settings: Any) -> RedisCacheDatabase:
     """A database, patient enough for a server that is stopped for a while."""
     patient = {"close_timeout_s": PATIENCE_S, "timeout_s": 120.0, "load_timeout_s": PATIENCE_S}
     return RedisCacheDatabase(TRADER, config=CacheDatabaseConfig(url=url, **(patient | settings)))
+
+
+@contextmanager
+def held(database: RedisCacheDatabase) -> Iterator[None]:
+    """Let the writer of a database sleep meanwhile; what was accepted before is written."""
+    database.sync()
+    with database._persister._writer.hold(PATIENCE_S) as hold:
+        if not hold.reached:
+            raise SystemExit("the writer that should sleep works on and on")
+        yield
 
 
 def cpu_clock(thread: threading.Thread) -> int:

@@ -49,11 +49,13 @@ def tables(found: Found) -> Iterator[tuple[str, Sequence[str], Iterable[Cells]]]
 
 
 def beside(found: Sequence[Found]) -> Iterator[tuple[str, Sequence[str], Iterable[Cells]]]:
-    """Figures, and their ratios to the floor, of several Pythons."""
+    """Figures, and their ratios to the floor, of several Pythons; not those that only the first one has."""
     columns = ("", *(each.environment["python"] for each in found))
     by_row = [{each.row: each for _, results in one.subjects() for each in results} for one in found]
     for subject, _ in found[0].subjects():
-        yield subject.title, columns, [_beside_cells([each.get(row) for each in by_row]) for row in subject.rows]
+        rows = [row for row in subject.rows if any(row in each for each in by_row[1:])]
+        if rows:
+            yield subject.title, columns, [_beside_cells([each.get(row) for each in by_row]) for row in rows]
 
 
 def _cells(each: Result) -> Cells:
