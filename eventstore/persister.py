@@ -52,7 +52,6 @@ from eventstore.storage.connect import (
     default_client_name,
     follows,
     server_facts,
-    whereabouts,
 )
 from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
 from eventstore.storage.embedded import EmbeddedServer
@@ -604,6 +603,8 @@ class Persister:
                     kept=str(self.config.journal or self._set_aside()),
                 )
             else:
+                if writer.replaced:
+                    self.say("warning", "closed while the server was being replaced", reason=self.board.now.reason)
                 self.say("info", "closed", position=writer.applied.position, epoch=self.epoch)
             return self._not_written
         finally:
@@ -719,7 +720,7 @@ class Persister:
             set_back=self._set_back,
             quarantined=self._quarantines,
             journal_bytes=0 if journal is None else journal.bytes,
-            server=whereabouts(self._write_client) or self.url,
+            server=self._appender.server or self.url,
             replica_behind=None if self._replica is None else self._replica.behind,
             health=self.board.now.state,
             reason=self.board.now.reason,

@@ -84,6 +84,12 @@ class Sink(Packer[ItemIn, Entry, Batch], Protocol[ItemIn, Entry, Batch]):
     def rewind(self) -> int:
         """Ask where the log ends, get ready to seal what comes behind that, and return the position."""
 
+    def check(self) -> None:
+        """See that nobody replaces what took the batches, as far as anybody can say: what it took is lost then.
+
+        May raise `Regressed`.
+        """
+
     def interrupt(self) -> None:
         """Make a `send` or `receive` that waits in the writer's thread raise soon. From any thread; does not raise."""
 

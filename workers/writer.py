@@ -85,7 +85,8 @@ class Writer(Generic[Item, Entry, Batch]):
         The last position that is in the log already.
     durable : Watermark, optional
         Moved behind `applied` by somebody else, from when on what was applied is safe. The writer does not end in order
-        before that has come as far, because what is lost until then has to be written again.
+        before that has come as far, and the sink is not being replaced, because what is lost until then has to be
+        written again.
     last_words : callable, optional
         Called when the writer ends in order, with everything drained; what it returns is written last, if not None.
     turn : Turn, optional
@@ -115,6 +116,8 @@ class Writer(Generic[Item, Entry, Batch]):
         self.applied = Watermark(position)
         self.spoken = False
         """Whether the last words were said; they are the last entry then."""
+        self.replaced = False
+        """Whether the writer waits, before it ends, for what takes the place of the sink."""
         self._delivery: Delivery[Item, Entry, Batch] = Delivery(
             sink, former, retained, position, inflight_max, backoff, backoff_held
         )
@@ -285,10 +288,10 @@ class Writer(Generic[Item, Entry, Batch]):
                 self._resume.wait()
             elif do is Do.CONCLUDE:
                 self._conclude()
-            elif self._is_safe():
-                return
-            else:
+            elif not self._is_safe():
                 self._resume.wait()
+            elif self._is_there():
+                return
 
     def _look(self) -> None:
         """See whether the log still ends where it did; if not, or if nobody says so, go the way of what failed."""
@@ -337,6 +340,17 @@ class Writer(Generic[Item, Entry, Batch]):
             return False
         durable.unwatch(self._resume)
         return True
+
+    def _is_there(self) -> bool:
+        """Whether what was applied stays where it is, as far as the sink can say. If not, go the way of what failed."""
+        try:
+            self._sink.check()
+        except Regressed as error:
+            self.replaced = True
+            self._failed(error)
+        else:
+            self.replaced = False
+        return not self.replaced
 
     def _open_holds(self) -> None:
         for hold in list(self._holds.values()):

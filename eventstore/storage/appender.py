@@ -20,8 +20,10 @@ from eventstore.keys import Keys
 from eventstore.packing import array_head, pack_old, pack_old_items
 from eventstore.projections import PROJECTIONS, At, Place
 from eventstore.storage.answers import Answers
-from eventstore.storage.connect import script
+from eventstore.storage.connect import leads_to, route_of, script, whereabouts
 from eventstore.storage.faults import classify, translated
+from eventstore.storage.location import at
+from eventstore.storage.topology import Replaced
 from workers.sink import LONE, Regressed, Rejected, Unavailable
 from workers.turn import Turn
 
@@ -340,6 +342,8 @@ class Appender:
         self._chain = claimed.chain
         self._last_ms = claimed.last_ms
         self._owner = claimed.owner.encode()
+        self.server = whereabouts(client)
+        """Where it writes, for people; empty if that is always the server of the URL."""
         self._connection: redis.Connection | None = None
         self._answers: Answers | None = None  # to batches, on that connection
         source = script("append.lua")
@@ -491,6 +495,18 @@ class Appender:
         self._chain, self._last_ms = now.chain, now.last_ms
         return now.position
 
+    def check(self) -> None:
+        route, connection = route_of(self._client), self._connection
+        address = None if connection is None else leads_to(connection)
+        if route is None or address is None:
+            return
+        try:
+            route.check(address)
+        except Replaced as error:
+            raise Regressed(classify(error, f"see that {self._keys.log} stays where it is")) from error
+        except (redis.RedisError, OSError):
+            pass  # nobody can say
+
     def _may_claim(self, where: str, epoch: int, owner: str, position: int, chain: bytes) -> bool:
         """Whether the log is this writer's, or was before the server lost the claim. Raises if somebody else went on.
 
@@ -556,6 +572,8 @@ class Appender:
             raise
         line: Any = connection._sock
         self._connection, self._answers = connection, Answers(line)
+        if (address := leads_to(connection)) is not None:
+            self.server = at(address)
         return connection
 
     def _unavailable(self, error: Exception, operation: str) -> Exception:

@@ -148,8 +148,16 @@ def route_of(client: Client) -> Route | None:
     return route
 
 
+def leads_to(connection: redis.Connection) -> Address | None:
+    """Return where a connection leads; None if that is always the server of the URL."""
+    return connection.address if isinstance(connection, RoutedConnection | RoutedSSLConnection) else None
+
+
 def whereabouts(client: Client) -> str:
-    """Return the server that `client` last connected to, for people; empty if that is always the one of the URL."""
+    """Return where a connection of `client` was last looked for, for people; empty if that is always the URL's server.
+
+    Of one that is there, see `leads_to`: another one may be made meanwhile, and be told something else.
+    """
     route = route_of(client)
     return "" if route is None or route.at is None else at(route.at)
 

@@ -11,8 +11,9 @@ import redis
 from eventstore.durability import Durability
 from eventstore.errors import ConfigError, Held, Retryable, StorageError
 from eventstore.keys import Keys
-from eventstore.storage.connect import route_of, script, server_facts
+from eventstore.storage.connect import leads_to, route_of, script, server_facts
 from eventstore.storage.faults import classify
+from eventstore.storage.location import Address
 from eventstore.storage.routed import Route
 from workers.confirmer import Confirmation
 from workers.sink import Regressed, Unavailable
@@ -112,7 +113,7 @@ class DurabilityProbe:
             counts: Any = connection.read_response() if where[0] == b"at" else None
             found = None if counts is None else self._compare(int(where[1]), counts)
             if self._route is not None and found is not None:
-                self._stay(self._route, connection.read_response(), found.met)
+                self._stay(self._route, leads_to(connection), connection.read_response(), found.met)
         except (redis.RedisError, OSError, StorageError) as error:
             self._disconnect()
             known = classify(error, self._where)
@@ -125,12 +126,12 @@ class DurabilityProbe:
             raise Regressed(gone, held=isinstance(gone, Held))
         return found
 
-    def _stay(self, route: Route, role: Any, met: bool) -> None:
+    def _stay(self, route: Route, primary: Address | None, role: Any, met: bool) -> None:
         """Raise if the primary is about to be replaced, asking only where one of its replicas has left."""
         replicas = frozenset((host, port) for host, port, _ in role[2]) if role[0] == b"master" else frozenset()
         if met:
-            if self._replicas is None or not self._replicas <= replicas:
-                route.check()
+            if primary is not None and (self._replicas is None or not self._replicas <= replicas):
+                route.check(primary)
             self._replicas = replicas
 
     def _not_there(self, answer: list[bytes]) -> StorageError:

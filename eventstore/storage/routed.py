@@ -49,16 +49,18 @@ class Route:
         """Whether sentinels may make another server the primary while this one still takes writes."""
         return self._sentinels is not None
 
-    def check(self) -> None:
-        """See that the last connection leads to the primary, and no sentinel replaces it, where they do such a thing.
+    def check(self, address: Address) -> None:
+        """See that the primary is at `address`, and no sentinel replaces it, where they do such a thing.
 
         Raises
         ------
+        Replaced
+            If one does, or did.
         redis.RedisError
-            If one does, or too few of them answer.
+            If too few of them answer.
         """
-        if self._sentinels is not None and self._at is not None:
-            self._sentinels.check(self._at)
+        if self._sentinels is not None:
+            self._sentinels.check(address)
 
     def serve(self, pool: redis.ConnectionPool) -> None:
         """Close the idle connections of `pool` when they lead to a server that is not the one any more."""
@@ -100,7 +102,7 @@ class Route:
             connection.send_command("ROLE", check_health=False)
             role = connection.read_response()[0]
             if role != b"master":
-                where = at((connection.host, connection.port))
+                where = at(connection.address)
                 raise redis.ConnectionError(f"READONLY {where} is not the primary any more")
 
 
@@ -113,6 +115,11 @@ class _Routed:
     def __init__(self, *, route: Route, **options: Any) -> None:
         self._route = route
         super().__init__(redis_connect_func=route.greet, **options)  # type: ignore[call-arg]
+
+    @property
+    def address(self) -> Address:
+        """Where it leads."""
+        return self.host, self.port
 
     def _connect(self) -> Any:
         self.host, self.port = self._route.find()

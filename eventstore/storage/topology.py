@@ -14,6 +14,10 @@ ASK_S: Final = 1.0
 """How long one sentinel or node may take to say who is where, in seconds: there are others."""
 
 
+class Replaced(redis.ConnectionError):
+    """Another server takes the place of the primary, or has taken it."""
+
+
 class Topology(Protocol):
     """Says where a trader's keys are. Every method asks anew, and raises a `redis.RedisError` if nobody can say."""
 
@@ -63,6 +67,7 @@ class ServerTopology:
 class _Seen(NamedTuple):
     """What a sentinel says of a primary."""
 
+    by: Address
     epoch: int
     address: Address
     flags: frozenset[str]
@@ -76,7 +81,7 @@ class SentinelTopology:
     """A primary that sentinels watch, and make another one of if it fails.
 
     More than half of the sentinels of the URL are asked, and whoever has seen the latest failover is believed. While it
-    is being brought about, all are asked who know more.
+    is being brought about, all are asked who know more, and who knew most is asked first from then.
 
     For up to a second after another was made one a primary may go on, with its other replicas, and be said to be it.
     """
@@ -110,15 +115,20 @@ class SentinelTopology:
 
         Raises
         ------
+        Replaced
+            If it is not.
         redis.RedisError
-            If it is not, or no more than half of them answer.
+            If no more than half of them answer.
         """
         silent: list[str] = []
         seen = [*self._ask(silent)]
         if len(seen) <= len(self._sentinels) // 2:
             raise redis.ConnectionError(f"too few sentinels say where {self._service} is ({'; '.join(silent)})")
         if _agreed(seen) != primary:
-            raise redis.ConnectionError(f"the sentinels say that {self._service} at {at(primary)} is being replaced")
+            # Of the others more than half may still say that it stays.
+            knows = max(seen, key=lambda each: (each.epoch, bool(_LEAVING & each.flags))).by
+            self._sentinels.sort(key=lambda address: address != knows)
+            raise Replaced(f"the sentinels say that {self._service} at {at(primary)} is being replaced")
 
     def primaries(self) -> list[Address]:
         return [self.primary()]
@@ -151,7 +161,7 @@ class SentinelTopology:
                 self._sentinels.append(address)
                 continue
             flags = frozenset(said["flags"].split(","))
-            yield _Seen(int(said["config-epoch"]), (said["ip"], int(said["port"])), flags)
+            yield _Seen(address, int(said["config-epoch"]), (said["ip"], int(said["port"])), flags)
 
 
 def _agreed(seen: Sequence[_Seen]) -> Address | None:

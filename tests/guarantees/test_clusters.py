@@ -48,6 +48,27 @@ def test_row_07_nodes_that_the_url_does_not_name_are_found(cluster: Cluster, tol
         seed.resume()
 
 
+def test_row_07_a_node_says_where_its_writer_is_whatever_other_connections_were_told(
+    cluster: Cluster, told: Told
+) -> None:
+    """Behind an outage a second connection sees whether the server was restarted. Nodes that do not know of a failover
+    yet may send it elsewhere; and here the slot moves while the writer has nothing to write."""
+    with cluster.open(logger=told, look_interval_s=86_400) as database:
+        database.add("key", b"1")
+        database.sync()
+        was = database.stats().server
+        assert was == f"127.0.0.1:{cluster.node_of(SPACE).port}"
+        now = cluster.migrate(SPACE)
+        watch = database._persister._restarts
+        assert watch is not None
+        watch.look()
+        assert whereabouts(database._persister._write_client) == f"127.0.0.1:{now.port}"
+        assert database.stats().server == was
+        database.add("key", b"2")
+        database.sync()
+        assert database.stats().server == f"127.0.0.1:{now.port}"
+
+
 def test_row_06_a_page_of_hashes_that_is_asked_of_the_node_that_had_them_is_asked_of_the_other(
     cluster: Cluster, told: Told
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,19 +77,43 @@ def test_row_16_19_what_a_primary_behind_a_partition_acknowledges_is_not_durable
         until(lambda: database.health.state == "healthy")
 
 
+@pytest.mark.parametrize("durability", ["applied", "replicated(1)"])
 def test_row_07_16_what_a_primary_confirms_while_it_is_replaced_is_not_durable_and_who_closes_waits(
-    sentinels: Sentinels, told: Told
+    durability: str, sentinels: Sentinels, told: Told
 ) -> None:
     """For a moment the old one and its other replica confirm to each other what the promoted one never gets. If a node
     closes in that moment, nobody is there to write it again: so it is not durable, and the node is not done."""
-    with trading(sentinels, told, durability="replicated(1)") as (database, _):
-        durable = database.sync(level="durable")
+    with trading(sentinels, told, durability=durability) as (database, _):
+        # What only the old one was said to have may be taken back.
+        durable = 0 if durability == "applied" else database.sync(level="durable")
         before = sentinels.primary()
         sentinels.begin_fail_over()
         replicas = [server for server in sentinels.servers if server is not before]
         until(lambda: any(replica.leads() for replica in replicas), "no replica is promoted")
     assert all(values["position"] >= durable for _, values in told.all(WENT_BACK))
     assert not told.all("closed before it was durable")
+    assert not told.all("closed while the server was being replaced")
+
+
+def test_row_07_16_who_can_not_wait_for_the_end_of_a_failover_says_so(sentinels: Sentinels, told: Told) -> None:
+    """The old primary has everything, and the node has no time to see what the next one has: here, none comes."""
+    with sentinels.open(logger=told) as database, ExitStack() as later:
+        database.add("key", b"value")
+        database.sync()
+        primary = sentinels.primary()
+
+        def begun() -> bool:
+            sentinels.begin_fail_over()
+            return not all(sentinel.is_idle_with(primary) for sentinel in sentinels.sentinels)
+
+        until(begun, "no sentinel begins a failover")
+        for replica in sentinels.replicas():
+            replica.pause()
+            later.callback(replica.resume)
+        assert database.close(0.05) == 0
+        ((level, values),) = told.all("closed while the server was being replaced")
+    assert level == "warning"
+    assert "being replaced" in values["reason"]
 
 
 def test_row_07_while_no_sentinel_answers_a_node_stays_with_its_primary(sentinels: Sentinels, told: Told) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from eventstore.errors import Held, Retryable
 from eventstore.storage.connect import connect, each_primary, server_facts, whereabouts
 from eventstore.storage.location import Location
-from eventstore.storage.topology import _agreed, _Seen, topology_of
+from eventstore.storage.topology import Replaced, SentinelTopology, _agreed, _Seen, topology_of
 from tests.support.outages import until
 from tests.support.redis_server import RedisServer
 from tests.support.sentinels import NAME, Sentinel, Sentinels
@@ -49,6 +50,27 @@ def test_a_sentinel_that_missed_a_failover_is_not_believed() -> None:
             url = watched.url.replace(watched.url.partition("@")[2].partition("/")[0], hosts, 1)
             with connect(url, 5.0, "test") as client:
                 assert server_facts(client)["tcp_port"] == now.port
+
+
+def test_who_alone_knows_of_a_failover_is_asked_whether_the_primary_stays_and_first_from_then() -> None:
+    """More than half still take the old one for the primary, and that is what anybody else is told."""
+    with Sentinels(replicas=1, sentinels=3) as watched:
+        before = ("127.0.0.1", watched.primary().port)
+        begins, *others = watched.sentinels
+        hosts = ",".join(f"127.0.0.1:{each.port}" for each in (*others, begins))
+        url = watched.url.replace(watched.url.partition("@")[2].partition("/")[0], hosts, 1)
+        topology = topology_of(Location.parse(url), "", OPTIONS)
+        assert isinstance(topology, SentinelTopology)
+        topology.check(before)
+        with begins.client() as client:
+            client.execute_command("SENTINEL", "FAILOVER", NAME)
+        assert topology.primary() == before
+        with pytest.raises(Replaced, match=f"{NAME} at {before[0]}:{before[1]} is being replaced"):
+            topology.check(before)
+        try:
+            assert topology.primary() != before
+        except redis.ConnectionError as error:
+            assert "is down or being replaced" in str(error)  # noqa: PT017 - it may be over already
 
 
 def test_sentinels_that_are_gone_are_asked_last_and_all_gone_is_said(pair: tuple[RedisServer, RedisServer]) -> None:
@@ -171,7 +193,7 @@ def _url(*sentinels: Sentinel) -> str:
 
 
 def _said(epoch: int, port: int, *flags: str) -> _Seen:
-    return _Seen(epoch, ("127.0.0.1", port), frozenset({"master", *flags}))
+    return _Seen(("127.0.0.1", 26379), epoch, ("127.0.0.1", port), frozenset({"master", *flags}))
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,9 @@ class ScriptedSink:
         self._sent = 0
         self._broken = False
 
+    def check(self) -> None:
+        """Nobody replaces it."""
+
     def interrupt(self) -> None:
         """Nothing in here waits."""
 

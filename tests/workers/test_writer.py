@@ -485,6 +485,44 @@ def test_it_does_not_end_before_what_was_applied_is_durable_and_writes_again_wha
     assert fixture.heard.regressions == [(2, 3)]
 
 
+class Moving(ScriptedSink):
+    """Says so often that another one takes its place. That one lacks everything behind the first entry."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.left = times
+
+    def check(self) -> None:
+        if self.left > 0:
+            self.left -= 1
+            if self.left == 0:
+                del self.log[1:]
+            raise Regressed(ConnectionError("another one takes its place"))
+
+
+def test_it_does_not_end_while_the_sink_is_replaced_and_writes_again_what_the_next_one_lacks() -> None:
+    """It asks before it ends, and again and again from where the log ends, until it is told that it stays."""
+    fixture = Fixture(Moving(3), last_words=lambda: "last words")
+    fixture.writer.start()
+    fixture.backlog.put("a")
+    fixture.backlog.put("b")
+    fixture.finish()
+    assert fixture.sink.log == ["a", "b", "last words"]
+    assert fixture.heard.regressions == [(1, 3)]
+    assert not fixture.writer.replaced
+
+
+def test_it_does_not_wait_for_the_end_of_a_replacement_when_it_is_abandoned() -> None:
+    fixture = Fixture(Moving(1 << 30), backoff=(86_400.0, 86_400.0))
+    fixture.writer.start()
+    fixture.backlog.close("the end")
+    while not fixture.writer.replaced:
+        assert fixture.writer.alive
+    fixture.writer.abandon()
+    assert fixture.writer.join(PATIENCE_S)
+    assert fixture.writer.replaced
+
+
 @pytest.mark.parametrize("how", ["nobody will say", "abandoned"])
 def test_it_does_not_wait_for_what_will_not_become_durable(how: str) -> None:
     durable = Watermark()
