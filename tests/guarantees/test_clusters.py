@@ -11,7 +11,7 @@ from tests.support.clusters import Cluster
 from tests.support.databases import TRADER
 from tests.support.failovers import SPACE, Loads, trading, until_at
 from tests.support.outages import AWAY, BACK, Told, until
-from tests.support.redis_server import server_binaries
+from tests.support.redis_server import server_since_7
 
 
 def test_row_05_a_cluster_that_lacks_a_part_is_waited_for(cluster: Cluster, told: Told) -> None:
@@ -90,10 +90,8 @@ def test_row_06_a_page_of_hashes_that_is_asked_of_the_node_that_had_them_is_aske
 
 def test_row_07_nodes_that_go_by_a_name_are_found_by_it(told: Told) -> None:
     """The cluster says who has a slot by host name, as it is told to where addresses change."""
-    # Redis knows that from 7.0 on.
-    *_, binary = (binary for name, binary in server_binaries().items() if not name.startswith("Redis-6."))
     config = {"cluster-announce-hostname": "localhost", "cluster-preferred-endpoint-type": "hostname"}
-    with Cluster(binary=binary, config=config) as cluster:
+    with Cluster(binary=server_since_7(), config=config) as cluster:
         # Names travel with the nodes' heartbeats.
         until(lambda: all(_named(node.tell("SLOTS")) for node in cluster.nodes), "a name is not known everywhere")
         with trading(cluster, told) as (database, load):

@@ -271,6 +271,18 @@ def server_binaries() -> dict[str, Path]:
     return more_servers() | {_version(binary): binary for binary in reversed(list(installed_server_binaries()))}
 
 
+def server_since_7() -> Path:
+    """A server that knows what Redis does from 7.0 on."""
+    *_, binary = (binary for name, binary in server_binaries().items() if not name.startswith("Redis-6."))
+    return binary
+
+
+def redis_cli() -> str | None:
+    """Where redis-cli is: on the PATH, or beside a server."""
+    beside = [str(binary.parent) for binary in server_binaries().values()]
+    return shutil.which("redis-cli") or shutil.which("redis-cli", path=os.pathsep.join(beside))
+
+
 def more_servers() -> dict[str, Path]:
     """The servers that `MORE_SERVERS` names, as `server_binaries`."""
     paths = [Path(path) for path in os.environ.get(MORE_SERVERS, "").split(":") if path]

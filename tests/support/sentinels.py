@@ -95,9 +95,12 @@ class Sentinel(RedisServer):
             return int(cast(list[bytes], client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME))[1])
 
     def is_idle_with(self, primary: RedisServer) -> bool:
-        """Whether it takes `primary` for the primary, and is not about to make another one of it."""
-        with self.client() as client:
-            about = client.sentinel_master(NAME)
+        """Whether it answers, takes `primary` for the primary, and is not about to put another one in its place."""
+        try:
+            with self.client() as client:
+                about = client.sentinel_master(NAME)
+        except RedisError:
+            return False
         return about["port"] == primary.port and "failover_in_progress" not in about["flags"]
 
     def _command(self) -> list[str | Path]:
@@ -216,11 +219,10 @@ class Sentinels(Topology):
 
     def settled(self, namespace: str = "") -> bool:
         """Whether all sentinels that answer agree on a primary that is one, with every living replica behind it."""
-        said = {port for port in map(_said, self.sentinels) if port is not None}
-        if len(said) != 1:
+        if len({port for port in map(_said, self.sentinels) if port is not None}) != 1:
             return False
         primary = self.primary()
-        if not primary.leads():
+        if not primary.leads() or not all(each.is_idle_with(primary) for each in self.sentinels if each.alive):
             return False
         return all(server.follows(primary) for server in self.servers if server is not primary and server.alive)
 
