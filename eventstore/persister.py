@@ -589,10 +589,12 @@ class Persister:
         try:
             if not done:
                 writer.abandon()
-                writer.join(self.config.timeout_s)
+                if not writer.join(self.config.timeout_s):
+                    writer.seize(self.config.timeout_s)
             self._end_confirming(max(deadline - time.monotonic(), 0.0))
             self._not_written = self._count_not_written()
             if self._not_written:
+                kept = self.config.journal or self._set_aside()
                 self.say(
                     "error",
                     "closed with commands not written",
@@ -600,7 +602,7 @@ class Persister:
                     in_doubt=writer.in_doubt,
                     applied=writer.applied.position,
                     reason=self.board.now.reason,
-                    kept=str(self.config.journal or self._set_aside()),
+                    kept=None if kept is None else str(kept),
                 )
             else:
                 if writer.replaced:
@@ -633,7 +635,7 @@ class Persister:
 
     def _count_not_written(self) -> int:
         writer = self._writer
-        if self._backlog.unfold is not None and not writer.alive:
+        if self._backlog.unfold is not None and writer.ended:
             self._backlog.put_back(self._backlog.take(sys.maxsize))  # as commands
         # What the log lost of those who wrote before is not ours.
         applied = max(writer.applied.position, self._first_position)
@@ -646,9 +648,11 @@ class Persister:
 
     def _set_aside(self) -> Path | None:
         """Keep in a file what was accepted and is not written, where no journal has it; return the file."""
-        busy = self._writer.alive and not self._writer.is_current
-        if self._aside is not None or busy or self._journal is not None or not self._count_not_written():
+        if self._aside is not None or self._journal is not None or not self._count_not_written():
             return self._aside
+        if not self._writer.ended:
+            self.say("critical", "what is not written could not be set aside", error="the writer hangs")
+            return None
         try:
             self._aside = set_aside(aside_directory(self.config), self._trader_id, self._instance, self._unwritten())
         except Exception as error:  # noqa: BLE001 - there is nothing else left to try

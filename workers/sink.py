@@ -91,7 +91,7 @@ class Sink(Packer[ItemIn, Entry, Batch], Protocol[ItemIn, Entry, Batch]):
         """
 
     def interrupt(self) -> None:
-        """Make a `send` or `receive` that waits in the writer's thread raise soon. From any thread; does not raise."""
+        """Make what waits in the writer's thread raise soon, and send nothing more. From any thread; does not raise."""
 
     def close(self) -> None:
         """Give up what is held. Does not raise."""

@@ -22,6 +22,7 @@ from workers.watermark import Mark, Watermark
 Item = TypeVar("Item")
 Entry = TypeVar("Entry")
 Batch = TypeVar("Batch")
+R = TypeVar("R")
 
 SLICE = 64
 """How many items are taken at once. A sink that takes long to encode so many looks itself whether its turn is over."""
@@ -43,6 +44,10 @@ CONCLUDE_S = 0.001
 
 class Stopped(Exception):
     """The writer has ended in order, or was abandoned: what is waited for will not come."""
+
+
+class _Seized(BaseException):
+    """What the thread had was taken from it while it was in the sink."""
 
 
 class Hold:
@@ -130,6 +135,9 @@ class Writer(Generic[Item, Entry, Batch]):
         backlog.needs_help = self._turn.needs_help
         self._look_s = look_s
         self._abandoned = False
+        self._ended = False
+        # Held by the thread wherever it is not in the sink: whoever else has it may touch what is the thread's.
+        self._mine = threading.Lock()
         self._holds: dict[int, Hold] = {}
         self._doubt: Regressed | None = None
         self._resume = Gate()  # opened when there is one more or less
@@ -137,9 +145,9 @@ class Writer(Generic[Item, Entry, Batch]):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+    def ended(self) -> bool:
+        """Whether the thread takes and writes nothing any more, and leaves alone what it has not written."""
+        return self._ended
 
     @property
     def is_current(self) -> bool:
@@ -177,6 +185,21 @@ class Writer(Generic[Item, Entry, Batch]):
         self._resume.open()
         self._backlog.wake()
         self._sink.interrupt()
+
+    def seize(self, timeout_s: float) -> bool:
+        """End an abandoned writer that hangs in the sink, where nothing may interrupt it, and leave the thread there.
+
+        When it comes back it touches nothing any more, and tells nobody. Return whether the writer has ended, which
+        takes up to `timeout_s` seconds more if the thread hangs elsewhere.
+        """
+        if not self._mine.acquire(timeout=max(timeout_s, 0.0)):
+            return False
+        try:
+            if not self._ended:
+                self._end(Stopped("the writer was given up"))
+        finally:
+            self._mine.release()
+        return True
 
     @contextmanager
     def hold(self, timeout_s: float) -> Iterator[Hold]:
@@ -223,10 +246,19 @@ class Writer(Generic[Item, Entry, Batch]):
     def _run(self) -> None:
         end: BaseException = Stopped("the writer has ended")
         wake_on_time()
-        try:
-            self._drain()
-        except BaseException as error:  # noqa: BLE001 - nothing may end the thread unseen
-            end = error
+        with self._mine:
+            try:
+                self._drain()
+            except BaseException as error:  # noqa: BLE001 - nothing may end the thread unseen
+                end = error
+            if not self._ended:
+                self._end(end)
+        self._sink.close()
+        if not isinstance(end, _Seized):
+            self._listener.ended(None if isinstance(end, Stopped) else end)
+
+    def _end(self, end: BaseException) -> None:
+        """Tell everybody, and leave what is not written as it is."""
         failed = not isinstance(end, Stopped)
         if failed:
             self._listener.failed(end)
@@ -238,8 +270,17 @@ class Writer(Generic[Item, Entry, Batch]):
             if isinstance(item, Mark):
                 item.fail(end)
         self._open_holds()
-        self._sink.close()
-        self._listener.ended(end if failed else None)
+        self._ended = True
+
+    def _outside(self, call: Callable[..., R], *arguments: Any) -> R:
+        """Call the sink, which may hang. What is the thread's may be taken from it meanwhile: see `seize`."""
+        self._mine.release()
+        try:
+            return call(*arguments)
+        finally:
+            self._mine.acquire()
+            if self._ended:
+                raise _Seized
 
     def _drain(self) -> None:
         backlog, delivery = self._backlog, self._delivery
@@ -278,7 +319,7 @@ class Writer(Generic[Item, Entry, Batch]):
             elif isinstance(do, Nap):
                 self._nap.wait(do.wait_s)
             elif do is Do.RECONNECT:
-                self._sink.reset()
+                self._outside(self._sink.reset)
             elif do is Do.WAIT:
                 if not backlog.wait(self._look_s):
                     self._look()
@@ -297,7 +338,7 @@ class Writer(Generic[Item, Entry, Batch]):
         """See whether the log still ends where it did; if not, or if nobody says so, go the way of what failed."""
         applied = self._delivery.applied
         try:
-            position = self._sink.rewind()
+            position = self._outside(self._sink.rewind)
         except Unavailable as error:
             self._failed(Regressed(error.cause, error.held))
         else:
@@ -312,14 +353,14 @@ class Writer(Generic[Item, Entry, Batch]):
         """Do what goes over the line."""
         delivery = self._delivery
         if isinstance(do, Send):
-            self._sink.send(do.batch)
+            self._outside(self._sink.send, do.batch)
             delivery.sent()
             return
         if isinstance(do, Receive):
-            self._sink.receive(do.batch)
+            self._outside(self._sink.receive, do.batch)
             failed = delivery.confirmed()
         else:
-            position = self._sink.rewind()
+            position = self._outside(self._sink.rewind)
             applied = delivery.applied
             if position < applied:
                 # Before anything else: whoever asks from now on has to wait until it is there again.
@@ -344,7 +385,7 @@ class Writer(Generic[Item, Entry, Batch]):
     def _is_there(self) -> bool:
         """Whether what was applied stays where it is, as far as the sink can say. If not, go the way of what failed."""
         try:
-            self._sink.check()
+            self._outside(self._sink.check)
         except Regressed as error:
             self.replaced = True
             self._failed(error)

@@ -346,6 +346,7 @@ class Appender:
         """Where it writes, for people; empty if that is always the server of the URL."""
         self._connection: redis.Connection | None = None
         self._answers: Answers | None = None  # to batches, on that connection
+        self._interrupted = False
         source = script("append.lua")
         self._source = source
         self._head = _request(
@@ -430,7 +431,7 @@ class Appender:
 
     def send(self, batch: Batch) -> None:
         try:
-            connection = self._connection or self._connect()
+            connection = self._line()
             connection.send_packed_command([batch.request], check_health=False)
         except (redis.RedisError, OSError) as error:
             raise self._unavailable(error, _named(self._keys, batch)) from error
@@ -472,7 +473,7 @@ class Appender:
         claimed = self._claimed
         where = f"go on with {self._keys.log}"
         try:
-            connection = self._connection or self._connect()
+            connection = self._line()
             connection.send_command("HMGET", self._keys.writer, "epoch", "owner", "position", "chain")
             seen: Any = _unless_foreign(connection)
             if seen[0] is not None and not self._may_claim(
@@ -550,6 +551,7 @@ class Appender:
             self._client.connection_pool.release(connection)
 
     def interrupt(self) -> None:
+        self._interrupted = True  # before the look at the connection: one that is being made sees it
         connection = self._connection
         raw = None if connection is None else getattr(connection, "_sock", None)
         if raw is not None:
@@ -558,6 +560,13 @@ class Appender:
 
     def close(self) -> None:
         self.reset()
+
+    def _line(self) -> redis.Connection:
+        """Return a connection, unless there is to be none any more: it may have taken long to be made."""
+        connection = self._connection or self._connect()
+        if self._interrupted:
+            raise redis.ConnectionError("interrupted")
+        return connection
 
     def _connect(self) -> redis.Connection:
         pool = self._client.connection_pool

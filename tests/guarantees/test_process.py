@@ -266,6 +266,40 @@ def test_row_30_what_a_close_could_not_write_is_set_aside_without_a_journal(
     assert written(fresh_server) == accepted
 
 
+def test_row_30_what_a_close_leaves_behind_a_writer_that_hangs_is_set_aside(
+    fresh_server: RedisServer, tmp_path: Path, told: Told
+) -> None:
+    """It connects anew, and whoever gives the credentials does not answer: so may a name that is looked up. When the
+    writer comes back, nothing is written any more."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def credentials() -> tuple[str, str]:
+        if threading.current_thread().name.startswith("eventstore-writer") and told.all(AWAY):
+            asked.set()
+            assert answer.wait(PATIENCE_S)
+        return "", "pw"
+
+    with fresh_server.client() as admin:
+        admin.config_set("requirepass", "pw")
+    fresh_server.password = "pw"
+    settings: dict[str, Any] = {"credentials": credentials, "timeout_s": 0.3, "aside": tmp_path}
+    with open_database(fresh_server.url, logger=told, **settings) as database:
+        accepted = [call(database, number) for number in range(50)]
+        last = database.sync()
+        writer = database._persister._writer
+        with fresh_server.client() as admin:
+            admin.client_kill_filter(_type="normal", skipme=True)
+        kept = [call(database, number) for number in range(50, 150)]
+        assert asked.wait(PATIENCE_S)
+        assert database.close(0.1) == 100
+        records = set_aside(told, "closed with commands not written", tmp_path)
+        assert [record.position for record in records] == list(range(last + 1, last + 101))
+        assert [c.decode(record.payload) for record in records] == kept
+        answer.set()
+        assert writer.join(PATIENCE_S)
+    assert written(fresh_server) == accepted
+
+
 TOLD_TO_END = """
 import os, signal, sys, threading
 from tests.support.databases import open_database

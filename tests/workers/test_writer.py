@@ -31,6 +31,7 @@ class Heard:
         self.errors: list[BaseException] = []
         self.regressions: list[tuple[int, int]] = []
         self.retried = threading.Event()
+        self.ends = 0
 
     def retrying(self, error: Unavailable, attempt: int, wait_s: float, waiting: int) -> None:
         self.retries.append((error.held, attempt, waiting))
@@ -47,6 +48,7 @@ class Heard:
 
     def ended(self, error: BaseException | None) -> None:
         assert [error] == (self.errors or [None])
+        self.ends += 1
 
 
 class Fixture:
@@ -325,6 +327,78 @@ def test_an_abandoned_writer_does_not_wait_for_an_answer() -> None:
     assert fixture.writer.in_doubt == 1
 
 
+class Stuck(ScriptedSink):
+    """A sink in which one call hangs, whoever interrupts it, as one that looks up a name may."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(["answer lost"] if where == "reset" else [])
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        setattr(self, where, self._hanging(getattr(self, where)))
+
+    def _hanging(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def hang(*arguments: Any) -> Any:
+            self.reached.set()
+            assert self.go_on.wait(PATIENCE_S)
+            return call(*arguments)
+
+        return hang
+
+
+@pytest.mark.parametrize("where", ["send", "receive", "reset", "rewind", "check"])
+def test_what_a_writer_has_that_hangs_in_the_sink_can_be_taken_from_it(where: str) -> None:
+    """It has ended for everybody: who waits is told, nothing more is taken, and nothing happens when it comes back."""
+    sink = Stuck(where)
+    fixture = Fixture(sink, count_max=1)
+    for item in ("a", "b", "c"):
+        fixture.backlog.put(item)
+    mark = Mark()
+    fixture.backlog.put_always(mark)
+    if where == "rewind":
+        fixture.writer.doubt(Regressed(ValueError("somebody says so")))
+    if where == "check":
+        fixture.backlog.close("the end")
+    fixture.writer.start()
+    assert sink.reached.wait(PATIENCE_S)
+    fixture.writer.abandon()
+    assert not fixture.writer.join(0.01)
+    assert fixture.writer.seize(PATIENCE_S)
+    assert fixture.writer.ended
+    first, entries = fixture.writer.unconfirmed()
+    left = [item for item in fixture.backlog.waiting() if item is not mark]
+    assert [*"abc"][first - 1 :] == [*entries, *left]
+    if where != "check":
+        with pytest.raises(Stopped):
+            mark.wait(PATIENCE_S)
+    sink.go_on.set()
+    assert fixture.writer.join(PATIENCE_S)
+    assert sink.closed
+    assert fixture.writer.unconfirmed() == (first, entries)
+    assert [item for item in fixture.backlog.waiting() if item is not mark] == left
+    assert fixture.heard.ends == 0
+
+
+def test_a_writer_that_hangs_elsewhere_keeps_what_it_has() -> None:
+    """As in a listener: nobody knows what it is about to do."""
+    fixture = Fixture(ScriptedSink(["refused"]))
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        reached.set()
+        assert go_on.wait(PATIENCE_S)
+
+    fixture.heard.retrying = hang  # type: ignore[method-assign]
+    fixture.backlog.put("a")
+    fixture.writer.start()
+    assert reached.wait(PATIENCE_S)
+    fixture.writer.abandon()
+    assert not fixture.writer.seize(0.01)
+    assert not fixture.writer.ended
+    go_on.set()
+    assert fixture.writer.join(PATIENCE_S)
+    assert fixture.writer.seize(0.0)
+    assert fixture.heard.ends == 1
+
+
 @pytest.mark.parametrize("abandoned", [False, True])
 def test_who_waits_for_a_writer_that_has_ended_is_told(abandoned: bool) -> None:
     """A position that will never be reached raises `Stopped`; what was reached stays."""
@@ -517,7 +591,7 @@ def test_it_does_not_wait_for_the_end_of_a_replacement_when_it_is_abandoned() ->
     fixture.writer.start()
     fixture.backlog.close("the end")
     while not fixture.writer.replaced:
-        assert fixture.writer.alive
+        assert not fixture.writer.ended
     fixture.writer.abandon()
     assert fixture.writer.join(PATIENCE_S)
     assert fixture.writer.replaced
@@ -639,9 +713,9 @@ def test_a_doubt_makes_an_idle_writer_write_again_what_the_log_lost() -> None:
     while len(fixture.heard.recoveries) < 2:
         pass
     assert fixture.heard.regressions == [(2, 5)]
-    assert fixture.writer.alive
+    assert not fixture.writer.ended
     fixture.finish()
-    assert not fixture.writer.alive
+    assert fixture.writer.ended
 
 
 def test_an_idle_writer_looks_by_itself_whether_the_log_is_where_it_was() -> None:
