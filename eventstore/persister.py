@@ -446,8 +446,7 @@ class Persister:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                position, rebuilt = self._settle(deadline)
-                before = (self._set_back, None, rebuilt)
+                position, before = self._settle(deadline)
                 try:
                     found, whole = (
                         self._read_held(read, deadline)
@@ -455,10 +454,10 @@ class Persister:
                         else (self._read_there(read, position, deadline), True)
                     )
                 except DamagedRecord:
-                    if before == (self._set_back, *self._missing(position)):
+                    if self._is_as(before, position):
                         raise
                 else:
-                    if whole and before == (self._set_back, *self._missing(position)):
+                    if whole and self._is_as(before, position):
                         return found
             except Retryable:
                 # While another server takes over nobody can be read; one server alone says so at once.
@@ -484,14 +483,15 @@ class Persister:
         """Return what `read` reads, at a server that has everything up to `position`, all the time."""
         return read() if self._replica is None else self._replica.read(read, self.epoch, position, deadline)
 
-    def _settle(self, deadline: float) -> tuple[int, bytes]:
-        """As `sync`, and see that the server has it; return the position, and which rebuild wrote the views last."""
+    def _settle(self, deadline: float) -> tuple[int, tuple[int, bytes]]:
+        """As `sync`, and see that the server has it; return the position, and what `_is_as` compares with later."""
         timeout_s = max(deadline - time.monotonic(), 0.0)
         while True:
             position = self.sync(max(deadline - time.monotonic(), 0.0))
+            set_back = self._set_back  # before the look: whatever is lost behind it counts
             missing, rebuilt = self._missing(position)
             if missing is None:
-                return position, rebuilt
+                return position, (set_back, rebuilt)
             if self._moves:
                 # It may be one that was left behind and does not know: an open connection to it would stay.
                 self._read_client.connection_pool.disconnect(inuse_connections=False)
@@ -499,6 +499,11 @@ class Persister:
             if time.monotonic() >= deadline:
                 raise self._too_late(timeout_s, "applied")
             time.sleep(DOUBT_S)
+
+    def _is_as(self, before: tuple[int, bytes], position: int) -> bool:
+        """Whether the server has `position` still, lost nothing since, and has the views of the same rebuild."""
+        missing, rebuilt = self._missing(position)  # first: what was lost and is there again was noticed by then
+        return missing is None and before == (self._set_back, rebuilt)
 
     def _missing(self, position: int) -> tuple[str | None, bytes]:
         """Say where the log ends if it lost `position`, None if it has it; and which rebuild wrote the views last.

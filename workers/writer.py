@@ -287,16 +287,16 @@ class Writer(Generic[Item, Entry, Batch]):
         turn, pressed = self._turn, max(1.0, PRESSED * backlog.count_max)
         while not self._abandoned:
             now_s = time.monotonic()
-            if self._doubt is not None:
+            if self._doubt is not None and not delivery.in_flight:
                 doubt, self._doubt = self._doubt, None
                 if not delivery.rewinding:
                     self._failed(doubt)
             pressing, closed = backlog.pressing(), backlog.closed is not None
             waiting = len(backlog)
             turn.share = min(max(waiting - BEHIND, 0) / pressed, 1.0)
-            do = delivery.next(
-                now_s, closed and not waiting, bool(self._holds), None if pressing or closed else waiting
-            )
+            # What is in flight is waited for first: the same positions may not come in other batches beside it.
+            held = bool(self._holds) or self._doubt is not None
+            do = delivery.next(now_s, closed and not waiting, held, None if pressing or closed else waiting)
             if do is Do.TAKE:
                 turn.check()
                 delivery.took(backlog.take(SLICE if backlog.unfold is None else UNFOLDED))

@@ -10,7 +10,7 @@ import redis
 
 from eventstore.errors import DamagedRecord, Retryable, SyncTimeout
 from eventstore.keys import Keys
-from eventstore.storage.connect import whereabouts
+from eventstore.storage.connect import route_of, whereabouts
 from eventstore.storage.faults import translated
 from eventstore.storage.reader import Reader
 
@@ -32,7 +32,11 @@ class Replica:
     """
 
     def __init__(self, client: redis.Redis, primary: redis.Redis, keys: Keys) -> None:
+        route = route_of(client)
+        if route is None:
+            raise ValueError("a client that always goes to the server of its URL reads from no replica")
         self._client = client
+        self._route = route
         self._primary = primary
         self._keys = keys
         self._follows = ""
@@ -61,16 +65,24 @@ class Replica:
             self._follows = primary
             self._client.connection_pool.disconnect(inuse_connections=False)
         before = self._catch_up(epoch, position, deadline)
+        looked = self._route.looked
         try:
             found = read()
         except DamagedRecord:
-            if before == self._catch_up(epoch, position, deadline) and self._stays(primary):
+            if self._is_as(before, looked, self._catch_up(epoch, position, deadline)) and self._stays(primary):
                 raise
         else:
-            if before == self._catch_up(epoch, position, deadline) and self._stays(primary):
+            if self._is_as(before, looked, self._catch_up(epoch, position, deadline)) and self._stays(primary):
                 return found
         name = whereabouts(self._client)
         raise Retryable(f"read {self._keys.log} from {name}: it was written anew or moved meanwhile")
+
+    def _is_as(self, before: bytes, looked: int, rebuilt: bytes) -> bool:
+        """Whether the views are of the same rebuild as `before`, and one server gave all answers.
+
+        Whoever looked for another one meanwhile may have read there, before that one had caught up.
+        """
+        return before == rebuilt and looked == self._route.looked
 
     def _stays(self, primary: str) -> bool:
         """Whether that still is the primary, and has all keys: what it gives away is just gone at its replicas.

@@ -37,6 +37,8 @@ class Route:
         self._in_cluster = in_cluster
         self._lock = threading.Lock()
         self._at: Address | None = None
+        self.looked = 0
+        """How often it was looked where to go: once for each connection."""
         self._pool: weakref.ref[redis.ConnectionPool] | None = None
 
     @property
@@ -72,6 +74,7 @@ class Route:
             address = self._choose()
             moved = self._at is not None and self._at != address
             self._at = address
+            self.looked += 1
         pool = None if self._pool is None else self._pool()
         if moved and pool is not None:
             pool.disconnect(inuse_connections=False)
@@ -120,6 +123,12 @@ class _Routed:
     def address(self) -> Address:
         """Where it leads."""
         return self.host, self.port
+
+    def connect(self, *args: Any, **options: Any) -> Any:
+        """Connect, anew if others of the pool lead elsewhere by now: this one was in use when that was found out."""
+        if self._sock is not None and self.address != self._route.at:  # type: ignore[attr-defined]
+            self.disconnect()  # type: ignore[attr-defined]
+        return super().connect(*args, **options)  # type: ignore[misc]
 
     def _connect(self) -> Any:
         self.host, self.port = self._route.find()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import redis
-from redis.crc import key_slot
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from eventstore.storage.location import Address, Location, at
 
@@ -51,6 +51,8 @@ class ServerTopology:
         self._options = options
 
     def primary(self) -> Address:
+        if not self._addresses:  # it is reached by a socket
+            raise redis.ConnectionError("the server of the URL has no replica: read from it, without read_from=replica")
         return self._addresses[0]
 
     def primaries(self) -> list[Address]:
@@ -175,16 +177,25 @@ def _agreed(seen: Sequence[_Seen]) -> Address | None:
     return next((each.address for each in latest if each.address not in leaving), None)
 
 
+_Range = tuple[int, int, list[Address]]
+
+
+def _slots(ranges: Sequence[_Range]) -> int:
+    return sum(last - first + 1 for first, last, _ in ranges)
+
+
 class ClusterTopology:
     """The nodes of a cluster, one of which has the slot of `namespace`.
 
     Whoever was the primary is asked last: one that was cut off, and is back, may not know yet that it is none any more.
+    Of the others, each is asked in turn: one may have an old map for long, or none.
     """
 
     def __init__(self, location: Location, namespace: str, options: dict[str, Any]) -> None:
         self._seeds = list(location.addresses)
         self._known: list[Address] = []
         self._last: Address | None = None
+        self._asked: dict[Address, int] = {}  # when each was: the first, the second, …
         self._slot = key_slot(namespace.encode())
         times = {name: min(options[name], ASK_S) for name in ("socket_timeout", "socket_connect_timeout")}
         self._options = options | times
@@ -197,19 +208,29 @@ class ClusterTopology:
         return self._of_slot()[1:]
 
     def primaries(self) -> list[Address]:
-        return list(dict.fromkeys(nodes[0] for _, _, nodes in self._ranges()))
+        most: list[_Range] = []
+        for ranges in self._maps():
+            most = max(most, ranges, key=_slots)  # who was reset, or has just come, knows of few
+            if _slots(most) == REDIS_CLUSTER_HASH_SLOTS:
+                break
+        return list(dict.fromkeys(nodes[0] for _, _, nodes in most))
 
     def _of_slot(self) -> list[Address]:
-        for first, last, nodes in self._ranges():
-            if first <= self._slot <= last:
-                return nodes
+        for ranges in self._maps():
+            for first, last, nodes in ranges:
+                if first <= self._slot <= last:
+                    return nodes
         raise redis.ConnectionError(f"CLUSTERDOWN no node of the cluster has slot {self._slot}")
 
-    def _ranges(self) -> list[tuple[int, int, list[Address]]]:
-        """Return first and last slot of each range, and who has it: its primary, then its replicas."""
-        silent = []
+    def _maps(self) -> Iterator[list[_Range]]:
+        """Yield, from one node after the other, first and last slot of each range, and who has it: its primary first.
+
+        Raises a `redis.RedisError` if none answers.
+        """
+        silent: list[str] = []
         nodes = dict.fromkeys([*self._known, *self._seeds])
-        for address in sorted(nodes, key=lambda node: node == self._last):
+        for address in sorted(nodes, key=lambda node: (node == self._last, self._asked.get(node, 0))):
+            self._asked[address] = 1 + max(self._asked.values(), default=0)
             try:
                 with _asking(self._options, address) as node:
                     found: Any = node.execute_command("CLUSTER SLOTS")
@@ -217,13 +238,15 @@ class ClusterTopology:
                 silent.append(f"{at(address)}: {error}")
                 continue
             # A node that does not know its own name leaves it out.
-            ranges = [
+            ranges: list[_Range] = [
                 (int(first), int(last), [(_text(host) or address[0], int(port)) for host, port, *_ in members])
                 for first, last, *members in found
             ]
-            self._known = list(dict.fromkeys(node for _, _, members in ranges for node in members))
-            return ranges
-        raise redis.ConnectionError(f"no node of the cluster can be asked ({'; '.join(silent)})")
+            if ranges:
+                self._known = list(dict.fromkeys(node for *_, members in ranges for node in members))
+            yield ranges
+        if len(silent) == len(nodes):
+            raise redis.ConnectionError(f"no node of the cluster can be asked ({'; '.join(silent)})")
 
 
 def _asking(options: dict[str, Any], address: Address | None = None) -> redis.Redis:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from eventstore.keys import Keys
-from eventstore.storage.connect import connect, whereabouts
+from eventstore.storage.connect import connect, each_primary, whereabouts
 from eventstore.storage.hashes import read_hashes
 from tests.support.clusters import Cluster
 from tests.support.databases import TRADER
 from tests.support.failovers import SPACE, Loads, trading, until_at
 from tests.support.outages import AWAY, BACK, Told, until
-from tests.support.redis_server import server_since_7
+from tests.support.redis_server import RedisServer, server_since_7
 
 
 def test_row_05_a_cluster_that_lacks_a_part_is_waited_for(cluster: Cluster, told: Told) -> None:
@@ -86,6 +86,36 @@ def test_row_06_a_page_of_hashes_that_is_asked_of_the_node_that_had_them_is_aske
         cluster.migrate(SPACE)
         assert all(fields for _, fields in read_hashes(client, names))
         assert whereabouts(client) != before
+
+
+def test_row_07_a_connection_that_was_in_use_while_the_keys_moved_is_not_used_again(cluster: Cluster) -> None:
+    """It leads where they were. Others know better by then, and who is given it next is led there, too."""
+    with connect(cluster.place(), 5.0, "test", retries=3, namespace=SPACE) as client:
+        pool = client.connection_pool
+        busy = pool.get_connection()
+        now = cluster.migrate(SPACE)
+        client.get(Keys(TRADER).general)
+        assert busy.port != now.port
+        pool.release(busy)
+        again = pool.get_connection()
+        assert again is busy
+        assert again.port == now.port
+        pool.release(again)
+
+
+def test_row_05_07_a_node_that_knows_nobody_hides_nobody(cluster: Cluster, told: Told) -> None:
+    """It was reset, or lost its file: the URL names it first, and it answers, and has heard of no part of the
+    cluster."""
+    _, _, hosts = cluster.place().rpartition("@")
+    with RedisServer(tcp=True, bus=10_000, password=cluster.nodes[0].password, config={"cluster-enabled": "yes"}) as lost:
+        url = cluster.place().replace(hosts, f"127.0.0.1:{lost.port},{hosts}")
+        with trading(cluster, told, url=url) as (database, load), Loads(database, load) as loads:
+            loads.go_on()
+            cluster.cut(SPACE)
+            load.go_on()
+            loads.go_on()
+        with each_primary(url, 5.0, "test") as nodes:
+            assert len(nodes) == len(cluster.shards)
 
 
 def test_row_07_nodes_that_go_by_a_name_are_found_by_it(told: Told) -> None:

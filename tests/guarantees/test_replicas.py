@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,31 @@ def test_row_37_a_replica_that_lags_is_waited_for_and_it_is_said_how_far_it_is_b
             assert admin.hget("{trader-TRADER-001}:general", "key") == b"old"
         replica.follow(primary)
         assert database.load() == {"key": b"new"}
+
+
+def test_row_37_what_another_connection_gave_is_read_again(
+    pair: tuple[RedisServer, RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that was found to have everything breaks before anything is read. Whoever answers then may be another
+    replica, or the same one started anew, that has not caught up yet, and has when it is looked again."""
+    primary, replica = pair
+    with open_database(f"{primary.tcp_url}?read_from=replica") as database:
+        database.add("key", b"value")
+        reader = database._persister.reader
+        read, looked = reader.hash, []
+
+        def cut_once(key: str) -> Any:
+            if not looked:
+                with replica.client() as admin:
+                    admin.client_kill_filter(_type="normal", skipme=True)
+            looked.append(key)
+            return read(key)
+
+        monkeypatch.setattr(reader, "hash", cut_once)
+        assert database.load() == {"key": b"value"}
+        assert len(looked) == 2
+        assert database.load() == {"key": b"value"}
+        assert len(looked) == 3
 
 
 def test_row_37_a_node_that_starts_learns_from_a_replica_what_it_goes_on_from(

@@ -46,6 +46,7 @@ from tests.support.outages import (
 )
 from tests.support.processes import ROOT
 from tests.support.redis_server import RedisServer, server_binaries
+from workers.sink import Regressed
 
 LAYOUT = ROOT / "docs" / "redis-layout.md"
 
@@ -298,6 +299,37 @@ def test_row_14_what_was_lost_between_the_look_and_the_read_is_no_answer(
         assert database._persister.read(read, PATIENCE_S, at_one_moment)["key"] == b"2"
         assert reads[0] == {"key": b"1"}
         assert len(reads) == 2
+
+
+@pytest.mark.parametrize("noticed_in", [1, 2])
+def test_row_14_a_loss_that_is_noticed_while_a_load_looks_is_noticed(
+    noticed_in: int, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is set back about when it is read, as before; the writer learns it just while a look at the fence is on
+    its way, the one before the reading or the one behind it, and has written all of it again by then."""
+    with RedisServer() as server, open_database(server.url, logger=told) as database:
+        persister = database._persister
+        database.sync()
+        with server.client() as admin:
+            admin.save()
+        database.add("key", b"2")
+        position = database.sync()
+        missing, looks = persister._missing, []
+
+        def look(position: int) -> tuple[str | None, bytes]:
+            looks.append(position)
+            found = missing(position)
+            if len(looks) == noticed_in:
+                server.restart()
+                persister._writer.doubt(Regressed(ValueError("somebody saw it")))
+                told.wait_for(WENT_BACK)
+                until(lambda: missing(position)[0] is None)
+            return found
+
+        monkeypatch.setattr(persister, "_missing", look)
+        reads = iter(["what a server has that was set back", "everything"])
+        assert persister.read(lambda: next(reads), PATIENCE_S) == "everything"
+        assert persister._writer.applied.position >= position
 
 
 def test_row_14_what_the_window_does_not_reach_is_raised_with_its_exact_range(told: Told, tmp_path: Path) -> None:

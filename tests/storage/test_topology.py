@@ -130,7 +130,13 @@ def test_replicas_of_a_server_are_found_by_asking_it(pair: tuple[RedisServer, Re
 
 
 def test_a_server_without_replicas_is_read_itself() -> None:
+    """Where it has an address: what is known by a socket only can not be found by its address."""
     with RedisServer(tcp=True) as server:
+        with (
+            connect(f"{server.url}?read_from=replica", 5.0, "test") as client,
+            pytest.raises(Retryable, match="has no replica: read from it, without read_from=replica"),
+        ):
+            server_facts(client)
         with connect(f"{server.tcp_url}?read_from=replica", 5.0, "test") as client:
             assert server_facts(client)["tcp_port"] == server.port
         assert server.tcp_url is not None

@@ -718,6 +718,35 @@ def test_a_doubt_makes_an_idle_writer_write_again_what_the_log_lost() -> None:
     assert fixture.writer.ended
 
 
+def test_a_doubt_waits_for_what_is_in_flight() -> None:
+    """Else the same positions could arrive in two forms, the earlier one late. What comes in meanwhile waits, too."""
+    answered, asked = threading.Event(), threading.Event()
+    sink = ScriptedSink()
+    receive, rewind, sealed = sink.receive, sink.rewind, []
+
+    def late(batch: Batch) -> None:
+        asked.set()
+        assert answered.wait(PATIENCE_S)
+        receive(batch)
+
+    def counted() -> int:
+        sealed.append((len(sink.sealed), len(sink.log)))
+        return rewind()
+
+    sink.receive, sink.rewind = late, counted  # type: ignore[method-assign]
+    fixture = Fixture(sink, count_max=1)
+    for item in ("a", "b", "c"):
+        fixture.backlog.put(item)
+    fixture.writer.start()
+    assert asked.wait(PATIENCE_S)
+    fixture.writer.doubt(Regressed(ValueError("somebody says so")))
+    in_flight = len(sink.sealed)
+    answered.set()
+    fixture.finish()
+    assert sealed == [(in_flight, in_flight)]
+    assert sink.log == ["a", "b", "c"]
+
+
 def test_an_idle_writer_looks_by_itself_whether_the_log_is_where_it_was() -> None:
     """Nobody says that entries are lost: they are written again, and nothing is told where nothing is lost."""
     sink = ScriptedSink()
