@@ -95,7 +95,7 @@ class CacheDatabaseConfig:
         Whether a server that may evict keys is accepted.
     retained_bytes_max : int, default 32 MiB
         Bytes of commands that were applied and are kept, in case the server is set back: written again then. With a
-        journal, in its files.
+        journal, bytes of its files; less where `journal_bytes_max` leaves no room for it.
     durability : str, default "applied"
         When a command counts as durable: ``applied``, when the server has it; ``replicated(n)``, when `n` replicas have
         it, too; ``aof(local, replicas)``, when it is on the disk of the server (`local` 1) and of so many replicas.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 from eventstore.errors import DataLoss
-from eventstore.journal import Journal, JournalRecord
+from eventstore.journal import Journal, JournalRecord, record_bytes
 from eventstore.storage.appender import Entry
 from workers.watermark import Watermark
 
@@ -48,31 +48,49 @@ class MemoryWindow:
         return map(Entry._make, kept)
 
 
+STEPS = 256
+"""In so many parts what is retained of a journal is let go."""
+
+
 class JournalWindow:
-    """Lets the journal go once it is durable, but for the last `bytes_max` bytes."""
+    """Lets the journal go once it is durable, but for the last `bytes_max` bytes of its files.
+
+    Of these it lets go the oldest where there is no room otherwise.
+    """
 
     def __init__(self, journal: Journal, bytes_max: int, durable: Watermark | None) -> None:
         self._journal = journal
         self._bytes_max = bytes_max
-        self._durable = durable
         self._bytes = 0
+        self._durable = durable
         self._steps: deque[tuple[int, int]] = deque()  # of what is within `bytes_max`: last position, bytes
+        self._done = 0  # the last position before that
+        journal.needless, journal.spare = self._needless, self._spare
 
     @property
     def first(self) -> int:
         return self._journal.first
 
     def keep(self, last: int, entries: Sequence[Entry]) -> None:
+        steps, enough = self._steps, self._bytes_max // STEPS
         self._journal.settled = last
-        size = sum([len(entry.payload) for entry in entries])
-        self._steps.append((last, size))
-        self._bytes += size
-        done = 0
-        while self._bytes - self._steps[0][1] >= self._bytes_max:
-            done, size = self._steps.popleft()
+        for position, (_, payload) in enumerate(entries, last + 1 - len(entries)):
+            size = record_bytes(len(payload))
+            self._bytes += size
+            if steps and steps[-1][1] < enough:
+                size += steps.pop()[1]
+            steps.append((position, size))
+        while steps and self._bytes - steps[0][1] >= self._bytes_max:
+            self._done, size = steps.popleft()
             self._bytes -= size
-        if done:
-            self._journal.trim(done if self._durable is None else min(done, self._durable.position))
+        self._journal.trim(self._needless())
+
+    def _needless(self) -> int:
+        return min(self._done, self._spare())
+
+    def _spare(self) -> int:
+        settled = self._journal.settled
+        return settled if self._durable is None else min(settled, self._durable.position)
 
     def since(self, position: int) -> Iterator[Entry]:
         return map(revived, self._journal.read(position), count(position + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventstore import commands as c
-from eventstore.journal import Journal
-from eventstore.retained import ENTRY_BYTES, JournalWindow, MemoryWindow
+from eventstore.journal import Journal, record_bytes
+from eventstore.retained import ENTRY_BYTES, STEPS, JournalWindow, MemoryWindow
 from eventstore.storage.appender import Entry
 from workers.watermark import Watermark
 
@@ -68,14 +69,50 @@ def test_the_journal_is_let_go_behind_what_is_durable_and_what_is_retained(journ
     sizes = {}
     for number in range(1, 201):
         one = entry(number)
-        sizes[number] = len(one.payload)
+        sizes[number] = record_bytes(len(one.payload))
         assert journal.append(NOW_NS, one.payload) == number
         durable.advance(number - 30)
         window.keep(number, [one])
-        if trims:
+        if trims[-1]:
             assert trims[-1] <= durable.position
             assert sum(size for position, size in sizes.items() if trims[-1] < position <= number) >= 1000
     assert trims[-1] > 100, "nothing was let go"
     assert journal.settled == 200, "what is applied needs no sync any more"
     assert window.first == 1
     assert [one.payload for one in window.since(190)] == [entry(number).payload for number in range(191, 201)]
+
+
+def test_what_was_kept_for_want_of_durability_is_let_go_when_it_is_durable(journal: Journal) -> None:
+    """Though nothing is applied any more: the journal asks when it looks for room."""
+    durable = Watermark()
+    window = JournalWindow(journal, 1000, durable)
+    for number in range(1, 201):
+        journal.append(NOW_NS, entry(number).payload)
+        window.keep(number, [entry(number)])
+    assert journal.needless() == 0
+    durable.advance(150)
+    assert journal.needless() == 150
+    durable.advance(200)
+    assert 150 < journal.needless() < journal.spare() == 200
+
+
+@given(sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=300), bytes_max=st.integers(0, 100_000))
+def test_of_a_journal_so_many_bytes_are_kept_and_little_more(sizes: list[int], bytes_max: int) -> None:
+    """Whatever comes in a batch, in few steps."""
+    with tempfile.TemporaryDirectory() as directory:
+        journal = Journal.open(
+            directory, "T-1", schema_version=1, owner="o", fsync="never", segment_bytes=1 << 17, bytes_max=1 << 22
+        )
+        try:
+            window = JournalWindow(journal, bytes_max, None)
+            records = []
+            for last, size in enumerate(sizes, 1):
+                window.keep(last, [Entry(0, bytes(size))])
+                records.append(record_bytes(size))
+                kept = sum(records[journal.needless() :])
+                largest = max(records)
+                assert kept >= min(bytes_max, sum(records))
+                assert kept < bytes_max + bytes_max // STEPS + 2 * largest
+                assert len(window._steps) <= STEPS + 2
+        finally:
+            journal.close()

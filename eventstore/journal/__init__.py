@@ -3,7 +3,7 @@
 from eventstore.journal.aside import read_header, read_records, write_aside
 from eventstore.journal.inspection import JournalReport, SegmentReport, inspect
 from eventstore.journal.journal import Fsync, Journal
-from eventstore.journal.record import JournalRecord
+from eventstore.journal.record import JournalRecord, record_bytes
 from eventstore.journal.salvaging import Lost, Salvaged, salvage
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "inspect",
     "read_header",
     "read_records",
+    "record_bytes",
     "salvage",
     "write_aside",
 ]

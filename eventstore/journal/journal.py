@@ -41,6 +41,11 @@ def _unheard(_: object) -> None:
     """What is told goes nowhere."""
 
 
+def _nothing() -> int:
+    """Everything is needed."""
+    return 0
+
+
 class Journal:
     """The accepted commands of one trader on the local disk, in a directory of one process at a time.
 
@@ -74,6 +79,10 @@ class Journal:
         """Why no segment can be made; the keeper tries until one can."""
         self.settled = 0
         """The last position that is safer elsewhere than on this disk, so that its sync needs not be waited for."""
+        self.needless: Callable[[], int] = _nothing
+        """Says up to which position records are not needed any more. Asked by the keeper."""
+        self.spare: Callable[[], int] = _nothing
+        """The same for what it would be good to have, and may go where there is no room otherwise."""
         self.trimmed = 0
         """The last position that `trim` has removed."""
         self.to_trim = 0

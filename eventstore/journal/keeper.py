@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -87,16 +86,24 @@ class Keeper:
     def _trim(self) -> None:
         """Delete the oldest files while they hold nothing that is needed. Raises `OSError`."""
         journal = self._journal
+        journal.trim(journal.needless())
+        while self._delete_oldest(journal.to_trim):
+            pass
+
+    def _delete_oldest(self, upto: int) -> bool:
+        """Delete the oldest file if it holds nothing behind `upto`; return whether it did. Raises `OSError`."""
+        journal = self._journal
         current, _, position = journal.tail
-        for oldest, following in itertools.pairwise(list(journal.segments.values())):
-            last = position if following is current else following.last
-            # The last file with records stays until another one tells as well how far the log went.
-            told = last > following.before or following.base >= oldest.last
-            if oldest is current or oldest.last > journal.to_trim or not told:
-                return
-            journal.trimmed = oldest.last  # before it goes, so that whoever misses it finds out why
-            oldest.discard()
-            journal.segments.pop(oldest.number, None)
+        oldest, following, *_ = [*journal.segments.values(), current, current]
+        last = position if following is current else following.last
+        # The last file with records stays until another one tells as well how far the log went.
+        told = last > following.before or following.base >= oldest.last
+        if oldest is current or oldest.last > upto or not told:
+            return False
+        journal.trimmed = oldest.last  # before it goes, so that whoever misses it finds out why
+        oldest.discard()
+        journal.segments.pop(oldest.number, None)
+        return True
 
     def _prepare(self) -> None:
         """Have a segment ready when the one that is written is half used."""
@@ -111,6 +118,8 @@ class Keeper:
         if not journal.making.acquire(blocking=False):
             return  # the appending thread makes one
         try:
+            while journal.bytes + journal.segment_bytes > journal.bytes_max and self._delete_oldest(journal.spare()):
+                pass
             segment = journal.make_segment(after=None, base=position)
             if journal.fsync != "never":
                 try:

@@ -107,7 +107,9 @@ def test_row_05_07_a_node_that_knows_nobody_hides_nobody(cluster: Cluster, told:
     """It was reset, or lost its file: the URL names it first, and it answers, and has heard of no part of the
     cluster."""
     _, _, hosts = cluster.place().rpartition("@")
-    with RedisServer(tcp=True, bus=10_000, password=cluster.nodes[0].password, config={"cluster-enabled": "yes"}) as lost:
+    with RedisServer(
+        tcp=True, bus=10_000, password=cluster.nodes[0].password, config={"cluster-enabled": "yes"}
+    ) as lost:
         url = cluster.place().replace(hosts, f"127.0.0.1:{lost.port},{hosts}")
         with trading(cluster, told, url=url) as (database, load), Loads(database, load) as loads:
             loads.go_on()

@@ -530,6 +530,51 @@ def test_row_27_the_journal_is_bounded_in_bytes_too(
     assert written(fresh_server) == [*accepted, c.Add("key", b"again")]
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["by the same process", "by the next one"])
+def test_row_19_27_a_journal_that_filled_up_while_nothing_was_durable_has_room_again(
+    again: bool, journal: Path, told: Told
+) -> None:
+    """The replica hangs, so the journal keeps everything, and is full; when the replica is back, calls are accepted
+    again, and go on being accepted, though nothing was applied meanwhile that would let anything go."""
+    bounds: dict[str, Any] = {"journal_segment_bytes": 1 << 14, "journal_bytes_max": 1 << 18, "on_full": "raise"}
+    settings = {"journal": journal, "logger": told, "close_timeout_s": 0.1, "timeout_s": 0.5, **bounds}
+    with RedisServer(tcp=True) as primary, RedisServer(tcp=True) as replica:
+        replica.follow(primary)
+        with open_database(primary.url, durability="replicated(1)", retained_bytes_max=65_536, **settings) as database:
+            database.sync(level="durable")
+            replica.pause()
+            accepted = until_full(database)
+            database.sync()
+            if not again:
+                replica.resume()
+                accepted += accepted_in_time(database, 1000)
+        if again:
+            replica.resume()
+            with open_database(primary.url, **settings) as database:
+                accepted += accepted_in_time(database, 1000)
+        assert written(primary) == accepted
+
+
+def test_row_27_what_a_small_journal_retains_leaves_room_for_what_is_to_come(journal: Path, told: Told) -> None:
+    """It is bounded to less than what is to be retained, and nothing is ever refused while the server takes all."""
+    bounds: dict[str, Any] = {"journal_segment_bytes": 1 << 14, "journal_bytes_max": 1 << 17}
+    with RedisServer() as server:
+        with open_database(server.url, logger=told, journal=journal, **bounds) as database:
+            accepted = accepted_in_time(database, 1000)
+            assert database.stats().refused == 0
+        assert written(server) == accepted
+
+
+def accepted_in_time(database: RedisCacheDatabase, count: int) -> list[c.Command]:
+    """Make so many calls, each as soon as there is room."""
+    commands: list[c.Command] = []
+    for number in range(count):
+        value = b"%d" % number * 100
+        until(lambda value=value: accepts(database, value), "there is never room again")  # type: ignore[misc]
+        commands.append(c.Add("key", value))
+    return commands
+
+
 # -- Row 28: the drain after it ----------------------------------------------------------------------------------------
 
 

@@ -305,8 +305,8 @@ def test_row_14_what_was_lost_between_the_look_and_the_read_is_no_answer(
 def test_row_14_a_loss_that_is_noticed_while_a_load_looks_is_noticed(
     noticed_in: int, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server is set back about when it is read, as before; the writer learns it just while a look at the fence is on
-    its way, the one before the reading or the one behind it, and has written all of it again by then."""
+    """The server is set back about when it is read, as before; the writer learns it just while a look at the fence is
+    on its way, the one before the reading or the one behind it, and has written all of it again by then."""
     with RedisServer() as server, open_database(server.url, logger=told) as database:
         persister = database._persister
         database.sync()
