@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Generic, TypeVar
 
-from eventstore.errors import BacklogFull, Closed, Held, Retryable, SyncTimeout
+from eventstore.errors import BacklogFull, Closed, Held, JournalError, Retryable, SyncTimeout
 from workers.periodic import Periodic
 
 T = TypeVar("T")
@@ -27,8 +27,8 @@ class Background(Generic[T]):
     def every(self, interval_s: float, name: str, work: Callable[[T], object]) -> None:
         """Call ``work(owner)`` at once and then every `interval_s` seconds, on a thread called `name`.
 
-        It goes on after what passes by itself: `BacklogFull`, `SyncTimeout`, and a server that can not be reached or
-        refuses. Those are logged. It ends when the owner is closed, or with any other error.
+        It goes on after what passes by itself: `BacklogFull`, `SyncTimeout`, a journal whose disk fails, and a server
+        that can not be reached or refuses. Those are logged. It ends when the owner is closed, or with any other error.
         """
 
         def call() -> None:
@@ -41,7 +41,7 @@ class Background(Generic[T]):
                 raise
             except Exception as error:
                 what = {"error": str(error), "kind": type(error).__name__}
-                if not isinstance(error, BacklogFull | SyncTimeout | Retryable | Held):
+                if not isinstance(error, BacklogFull | JournalError | SyncTimeout | Retryable | Held):
                     self._say("error", f"{name}: it has ended", **what)
                     raise
                 # The next one may get through; a node that trades must not look dead for good.

@@ -42,8 +42,7 @@ class RedisCacheDatabase(Intake, CacheDatabase):
     config : CacheDatabaseConfig, optional
         Default: the embedded server, in the default directory.
     on_health : callable, optional
-        Called with the new `Health` whenever it changes, on the thread that noticed: it must return soon, and may not
-        wait for the database.
+        Called with the new `Health` whenever it changes, one call at a time, on the thread that log lines come from.
 
     Raises
     ------

@@ -27,14 +27,13 @@ class HealthBoard:
     """Puts together what several parts say of themselves. May be used from any thread.
 
     `on_change` is called with every new `Health`, on the thread that noticed it, one call at a time. It must return
-    soon: nothing is written meanwhile. What it raises is told to `on_error`.
+    soon, and not raise.
     """
 
-    def __init__(self, on_change: Callable[[Health], object] | None, on_error: Callable[[Exception], object]) -> None:
+    def __init__(self, on_change: Callable[[Health], object] | None) -> None:
         self.now = Health("healthy", None, time.time_ns())
         """How it is now; reading it waits for nobody."""
         self._on_change = on_change
-        self._on_error = on_error
         self._troubles: dict[str, str] = {}
         self._failed: str | None = None
         self._changing = threading.RLock()  # reentrant: the callback may do what changes the health again
@@ -66,7 +65,4 @@ class HealthBoard:
         since_ns = self.now.since_ns if state == self.now.state else time.time_ns()
         self.now = Health(state, reason, since_ns)
         if self._on_change is not None:
-            try:
-                self._on_change(self.now)
-            except Exception as error:  # noqa: BLE001 - a host's broken callback must not end the writer
-                self._on_error(error)
+            self._on_change(self.now)

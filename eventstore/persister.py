@@ -59,6 +59,7 @@ from eventstore.storage.location import Location, redact
 from eventstore.storage.reader import Reader
 from eventstore.storage.replica import Replica
 from eventstore.storage.restarts import RestartWatch
+from eventstore.telling import Telling
 from eventstore.termination import close_on_sigterm
 from workers.backlog import Backlog, Full, OnFull, Shut
 from workers.batch import BatchFormer
@@ -73,6 +74,9 @@ R = TypeVar("R")
 READ_RETRIES = 3
 AWAIT_S, FOLLOW_S = 2.0, 0.5
 """How long the writer waits at most before it tries again: a server of its own, or whoever has taken over."""
+
+TELL_S = 1.0
+"""How long a logger is waited for at the end."""
 
 MOVE_S = 0.05
 """How long a load waits before it looks again who the primary is."""
@@ -107,14 +111,19 @@ class Persister:
         self.config = config
         self._trader_id = trader_id
         self._log = logger
-        self.board = HealthBoard(on_health, self._callback_failed)
+        self._telling = Telling(f"eventstore-telling-{trader_id}")
+        self.board = HealthBoard(
+            None if on_health is None else lambda health: self._telling.tell(self._call_back, on_health, health)
+        )
         self._server: EmbeddedServer | None = None
         self._retries = 0
         self.log_failures = 0
         """Log lines that the logger did not take."""
         self._quarantines = 0
         self._set_back = 0
-        self._closing = threading.Lock()  # held by whoever closes, and never let go
+        # Reentrant: a signal handler may close what it has interrupted the closing of.
+        self._closing = threading.RLock()
+        self._setting_aside = threading.RLock()
         self._not_written: int | None = None
         self._orphaned = False
         self._aside: Path | None = None
@@ -264,6 +273,7 @@ class Persister:
         about = (claimed.epoch, self._about(opening))
         self.accept("open", self.keys.namespace, c.Opened, about, accepted_ns=opened_ns)
         self._opened_at = self._journal.position if self._journal is not None else claimed.position + 1
+        self._telling.start()
         self._writer.start()
         if self._confirmer is not None:
             self._confirmer.start()
@@ -588,22 +598,32 @@ class Persister:
         deadline = time.monotonic() + timeout_s
         self.refuse_more()
         done = writer.join(timeout_s)
-        if not self._closing.acquire(blocking=False):
-            # Somebody else closes, or did.
-            return self._count_not_written() if self._not_written is None else self._not_written
+        # Whoever else closes is waited for: when this returns, whatever can be kept is.
+        if not self._closing.acquire(timeout=max(deadline - time.monotonic(), 0.0) + 3 * self.config.timeout_s):
+            return self._count_not_written()
         try:
-            if not done:
+            if not done and self._not_written is None:
                 writer.abandon()
                 if not writer.join(self.config.timeout_s):
                     writer.seize(self.config.timeout_s)
-            self._end_confirming(max(deadline - time.monotonic(), 0.0))
-            self._not_written = self._count_not_written()
-            if self._not_written:
-                kept = self.config.journal or self._set_aside()
+            if self._not_written is None:
+                self._end_confirming(max(deadline - time.monotonic(), 0.0))
+            # A signal handler may have closed it while this waited.
+            return self._end() if self._not_written is None else self._not_written
+        finally:
+            self._closing.release()
+
+    def _end(self) -> int:
+        """Keep what is not written, say how it ended, and let go of everything; return how much is not written."""
+        writer, not_written = self._writer, self._count_not_written()
+        kept = self.config.journal or self._set_aside()
+        self._not_written = not_written
+        try:
+            if not_written:
                 self.say(
                     "error",
                     "closed with commands not written",
-                    not_written=self._not_written,
+                    not_written=not_written,
                     in_doubt=writer.in_doubt,
                     applied=writer.applied.position,
                     reason=self.board.now.reason,
@@ -613,9 +633,10 @@ class Persister:
                 if writer.replaced:
                     self.say("warning", "closed while the server was being replaced", reason=self.board.now.reason)
                 self.say("info", "closed", position=writer.applied.position, epoch=self.epoch)
-            return self._not_written
+            return not_written
         finally:
             atexit.unregister(self.close_at_exit)
+            self._telling.flush(TELL_S)
             self._release()
 
     def _end_confirming(self, timeout_s: float) -> None:
@@ -641,18 +662,25 @@ class Persister:
     def _count_not_written(self) -> int:
         writer = self._writer
         if self._backlog.unfold is not None and writer.ended:
-            self._backlog.put_back(self._backlog.take(sys.maxsize))  # as commands
+            with self._setting_aside:
+                self._backlog.put_back(self._backlog.take(sys.maxsize))  # as commands
         # What the log lost of those who wrote before is not ours.
         applied = max(writer.applied.position, self._first_position)
         if self._journal is not None:
-            count = self._journaled.accepted - applied
+            count, said = self._journaled.accepted - applied, writer.spoken
         else:
+            said = writer.spoken and not writer.unsaid
             count = writer.taken - applied + sum(not isinstance(item, Mark) for item in self._backlog.waiting())
         # The entries that say hello and goodbye are nobody's commands.
-        return count - (applied < self._opened_at) - (count > 0 and writer.spoken)
+        return count - (applied < self._opened_at) - (count > 0 and said)
 
     def _set_aside(self) -> Path | None:
         """Keep in a file what was accepted and is not written, where no journal has it; return the file."""
+        # Once: the writer that fails does so, and whoever closes meanwhile.
+        with self._setting_aside:
+            return self._set_aside_once()
+
+    def _set_aside_once(self) -> Path | None:
         if self._aside is not None or self._journal is not None or not self._count_not_written():
             return self._aside
         if not self._writer.ended:
@@ -661,7 +689,8 @@ class Persister:
         try:
             self._aside = set_aside(aside_directory(self.config), self._trader_id, self._instance, self._unwritten())
         except Exception as error:  # noqa: BLE001 - there is nothing else left to try
-            self.say("critical", "what is not written could not be set aside", error=str(error))
+            if self._aside is None:  # a signal handler may have done it meanwhile
+                self.say("critical", "what is not written could not be set aside", error=str(error))
         return self._aside
 
     def _unwritten(self) -> Iterator[JournalRecord]:
@@ -699,6 +728,7 @@ class Persister:
                 self._journal.close()
         if self._server is not None:
             self._server.close()
+        self._telling.stop()
 
     # -- How it stands -----------------------------------------------------------------------------------------
 
@@ -738,14 +768,20 @@ class Persister:
     # -- What the writer and others tell, on their threads --------------------------------------------------------
 
     def say(self, level: str, event: str, **values: Any) -> None:
-        """Log, if the logger takes it."""
+        """Log, if the logger takes it, behind everybody's back: see `Telling`."""
+        self._telling.tell(self._log_line, level, event, values)
+
+    def _log_line(self, level: str, event: str, values: dict[str, Any]) -> None:
         try:
             getattr(self._log, level)(event, **values)
-        except Exception:  # noqa: BLE001 - a host's broken logger must not end the writer
+        except BaseException:  # noqa: BLE001 - a host's broken logger must not end what tells the rest
             self.log_failures += 1
 
-    def _callback_failed(self, error: Exception) -> None:
-        self.say("error", "the health callback failed", error=str(error), kind=type(error).__name__)
+    def _call_back(self, on_health: Callable[[Health], object], health: Health) -> None:
+        try:
+            on_health(health)
+        except BaseException as error:  # noqa: BLE001 - neither must a host's broken callback
+            self.say("error", "the health callback failed", error=str(error), kind=type(error).__name__)
 
     def retrying(self, error: Unavailable, attempt: int, wait_s: float, waiting: int) -> None:
         """See `workers.writer.Listener`."""
@@ -764,10 +800,14 @@ class Persister:
         """See `workers.writer.Listener`."""
         self.board.well("server")
         self.say("info", "the server is back", attempts=attempts)
-        if self._restarts is not None and (warning := self._restarts.look()) is not None:
-            self.say("warning", "the server was restarted", warning=warning)
+        if self._restarts is not None:
+            self._telling.tell(self._look_for_restart, self._restarts)  # which asks the server, and may hang
         if self._confirmer is not None:
             self._confirmer.renew()  # it may be another one now
+
+    def _look_for_restart(self, restarts: RestartWatch) -> None:
+        if (warning := restarts.look()) is not None:
+            self.say("warning", "the server was restarted", warning=warning)
 
     def regressed(self, position: int, applied: int) -> None:
         """See `workers.writer.Listener`."""

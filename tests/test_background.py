@@ -10,7 +10,17 @@ from time import monotonic
 import pytest
 
 from eventstore.background import Background
-from eventstore.errors import BacklogFull, Closed, EventStoreError, Fenced, Held, Retryable, SyncTimeout, WriterFailed
+from eventstore.errors import (
+    BacklogFull,
+    Closed,
+    EventStoreError,
+    Fenced,
+    Held,
+    JournalError,
+    Retryable,
+    SyncTimeout,
+    WriterFailed,
+)
 
 PATIENCE_S = 30.0
 
@@ -28,7 +38,7 @@ class Owner:
             raise self.errors.pop(0)
 
 
-@pytest.mark.parametrize("kind", [BacklogFull, SyncTimeout, Retryable, Held])
+@pytest.mark.parametrize("kind", [BacklogFull, JournalError, SyncTimeout, Retryable, Held])
 def test_what_passes_by_itself_is_logged_and_tried_again(kind: type[EventStoreError]) -> None:
     owner, said = Owner(kind("for a while")), []
     background = Background(owner, lambda level, event, **values: said.append((level, event, values["error"])))

@@ -20,7 +20,7 @@ steps = st.lists(
 def test_the_state_is_the_worst_that_any_part_says(steps: list[tuple[str, str, str]]) -> None:
     """Degraded while any part has trouble, failed for good once it failed; every change is told, nothing else is."""
     told: list[Health] = []
-    board = HealthBoard(told.append, lambda error: None)
+    board = HealthBoard(told.append)
     troubles: dict[str, str] = {}
     failed: str | None = None
     expected: list[tuple[str, str | None]] = []
@@ -47,24 +47,8 @@ def test_the_state_is_the_worst_that_any_part_says(steps: list[tuple[str, str, s
         assert one.state != other.state or one.since_ns == other.since_ns
 
 
-def test_a_callback_that_raises_harms_nobody() -> None:
-    """It is reported, and called again with the next change."""
-    errors: list[Exception] = []
-    calls: list[Health] = []
-
-    def callback(health: Health) -> None:
-        calls.append(health)
-        raise ValueError("the host's own")
-
-    board = HealthBoard(callback, errors.append)
-    board.trouble("server", "away")
-    board.well("server")
-    assert [health.state for health in calls] == ["degraded", "healthy"]
-    assert [str(error) for error in errors] == ["the host's own"] * 2
-
-
 def test_a_callback_may_change_the_health_again() -> None:
     """As when a host closes the database because of it: no deadlock, and the last word is the last change."""
-    board = HealthBoard(lambda health: board.fail("closed") if health.state == "degraded" else None, lambda error: None)
+    board = HealthBoard(lambda health: board.fail("closed") if health.state == "degraded" else None)
     board.trouble("server", "away")
     assert board.now[:2] == ("failed", "closed")

@@ -398,7 +398,12 @@ class Delivery(Generic[Item, Entry, Batch]):
 
     def untaken(self) -> list[Item | Mark]:
         """Return the items that were taken from the backlog and got no position."""
-        return list(self._slice)
+        return [] if self._concluded else list(self._slice)
+
+    @property
+    def unsaid(self) -> bool:
+        """Whether there are last words that got no position."""
+        return self._concluded and bool(self._slice)
 
     def unconfirmed(self) -> tuple[int, list[Entry]]:
         """Return the entries that are not in the log and are at hand, and the position of the first of them."""

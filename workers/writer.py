@@ -120,7 +120,7 @@ class Writer(Generic[Item, Entry, Batch]):
     ) -> None:
         self.applied = Watermark(position)
         self.spoken = False
-        """Whether the last words were said; they are the last entry then."""
+        """Whether there are last words. If they got as far, they are the last entry."""
         self.replaced = False
         """Whether the writer waits, before it ends, for what takes the place of the sink."""
         self._delivery: Delivery[Item, Entry, Batch] = Delivery(
@@ -168,6 +168,11 @@ class Writer(Generic[Item, Entry, Batch]):
     def in_doubt(self) -> int:
         """Entries that were taken from the backlog and are not confirmed."""
         return self._delivery.taken - self._delivery.applied
+
+    @property
+    def unsaid(self) -> bool:
+        """Whether it ended before the last words got a position."""
+        return self._delivery.unsaid
 
     def start(self) -> None:
         """Start the thread."""

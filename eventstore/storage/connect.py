@@ -218,7 +218,8 @@ def server_facts(client: redis.Redis) -> Mapping[str, Any]:
 def bulk_bytes_max(client: redis.Redis) -> int:
     """Return how many bytes the server takes as one argument; what it takes by default if it does not tell."""
     try:
-        found = cast(dict[str, str], client.config_get("proto-max-bulk-len"))
-    except redis.ResponseError:  # not everybody may ask
+        with translated("CONFIG GET"):
+            found = cast(dict[str, str], client.config_get("proto-max-bulk-len"))
+    except Held:  # not everybody may ask
         return _BULK_BYTES_MAX
     return int(found.get("proto-max-bulk-len", _BULK_BYTES_MAX))

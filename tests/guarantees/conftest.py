@@ -9,6 +9,7 @@ import pytest
 from tests.support.clusters import Cluster
 from tests.support.failovers import mended
 from tests.support.outages import Told
+from tests.support.redis_server import server_since_7
 from tests.support.sentinels import Sentinels
 from tests.support.topology import Topology
 
@@ -21,8 +22,8 @@ def told() -> Told:
 
 @pytest.fixture(scope="session")
 def _sentinels() -> Iterator[Sentinels]:
-    # Who began a failover begins no other one within twice that time.
-    with Sentinels(failover_timeout_ms=1_500) as sentinels:
+    # Who began a failover begins no other one within twice that time. Sentinels before 7.0 take ten seconds for each.
+    with Sentinels(binary=server_since_7(), failover_timeout_ms=1_500) as sentinels:
         yield sentinels
 
 

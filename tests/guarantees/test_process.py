@@ -300,6 +300,61 @@ def test_row_30_what_a_close_leaves_behind_a_writer_that_hangs_is_set_aside(
     assert written(fresh_server) == accepted
 
 
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import eventstore.persister
+from tests.support.databases import open_database
+from workers.writer import Writer
+how, where, aside = sys.argv[2:]
+database = open_database(sys.argv[1], aside=aside, timeout_s=0.5, close_timeout_s=0.1)
+database.sync()
+os.kill(int(input()), signal.SIGSTOP)
+for number in range(1000):
+    database.add("key", b"%d" % number)
+
+def interrupting(call, at):
+    calls = []
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == at:
+            os.kill(os.getpid(), signal.SIGINT if how == "a key" else signal.SIGTERM)
+            time.sleep(0.1)
+        return call(*arguments)
+    return interrupted
+
+if where == "waiting":
+    Writer.join = interrupting(Writer.join, 2)
+else:
+    eventstore.persister.set_aside = interrupting(eventstore.persister.set_aside, 1)
+if how == "a second signal":
+    os.kill(os.getpid(), signal.SIGTERM)
+elif how == "a thread":
+    threading.Thread(target=database.close, args=(0.1,)).start()
+    threading.Event().wait()
+else:
+    database.close()
+"""
+
+
+@pytest.mark.parametrize("where", ["waiting", "setting aside"])
+@pytest.mark.parametrize("how", ["a signal", "a second signal", "a key", "a thread"])
+def test_row_30_a_close_that_is_interrupted_keeps_what_is_not_written(
+    how: str, where: str, fresh_server: RedisServer, tmp_path: Path
+) -> None:
+    """The server hangs, and before `close` is done the process is told to end, once more, or by Ctrl-C, or while it is
+    another thread that closes."""
+    with PythonProcess(INTERRUPTED, fresh_server.url, how, where, str(tmp_path)) as process:
+        process.tell(str(fresh_server.pid))
+        try:
+            status = process.join()
+        finally:
+            fresh_server.resume()
+    assert status == (-signal.SIGINT if how == "a key" else -signal.SIGTERM)
+    (path,) = tmp_path.iterdir()
+    values = [c.decode(record.payload) for record in read_records(path)]
+    assert values == [c.Add("key", b"%d" % number) for number in range(1000)]
+
+
 TOLD_TO_END = """
 import os, signal, sys, threading
 from tests.support.databases import open_database
@@ -471,8 +526,8 @@ def test_row_31_a_writer_that_dies_of_a_bug_says_so_and_what_was_accepted_is_set
         for command in poison:
             database.add(command.key, command.value)
         stopped_by_the_bug(database, told)
-        assert changes == ["failed"]
         assert database.close() == len(poison)
+    assert changes == ["failed"]
     assert [c.decode(record.payload) for record in set_aside(told, STOPPED, tmp_path)] == poison
     assert written(redis_server) == accepted
 
@@ -621,18 +676,15 @@ except Closed:
 
 
 def test_row_32_a_call_from_a_log_handler_does_not_deadlock(redis_server: RedisServer, redis_url: str) -> None:
-    """A logger that writes into the database it logs for: calls are taken, a wait for itself is refused."""
-    refused: list[str] = []
+    """A logger that writes into the database it logs for, and waits for it."""
+    seen: list[bytes] = []
 
     class Writing(Told):
         def warning(self, event: str, **values: Any) -> None:
-            super().warning(event, **values)
             database.add("seen", event.encode())
-            for wait in (database.sync, database.load, database.close, database.flush):
-                try:
-                    wait()
-                except Refused:
-                    refused.append(wait.__name__)
+            database.sync()
+            seen.append(database.load()["seen"])
+            super().warning(event, **values)
 
     told = Writing()
     with redis_server.client() as admin, open_database(redis_url, logger=told) as database:
@@ -641,10 +693,63 @@ def test_row_32_a_call_from_a_log_handler_does_not_deadlock(redis_server: RedisS
             if ":writer@" in connection["name"]:
                 admin.client_kill_filter(_id=connection["id"])
         database.add("key", b"value")
-        told.wait_for(BACK)
+        told.wait_for(AWAY)
         assert database.load() == {"key": b"value", "seen": AWAY.encode()}
-        assert refused[:4] == ["sync", "load", "close", "flush"]
+        assert seen[0] == AWAY.encode()
         assert database.close() == 0
+
+
+def test_row_32_a_call_from_the_writers_own_thread_does_not_deadlock(fresh_server: RedisServer, told: Told) -> None:
+    """As where credentials are asked for: calls are taken, a wait for itself is refused."""
+    refused: list[str] = []
+
+    def credentials() -> tuple[str, str]:
+        if threading.current_thread().name.startswith("eventstore-writer") and not refused:
+            database.add("seen", b"value")
+            for wait in (database.sync, database.load, database.close, database.flush):
+                with pytest.raises(Refused):
+                    wait()
+                refused.append(wait.__name__)
+        return "", "pw"
+
+    with fresh_server.client() as admin:
+        admin.config_set("requirepass", "pw")
+    fresh_server.password = "pw"
+    with open_database(fresh_server.url, logger=told, credentials=credentials) as database:
+        database.sync()
+        with fresh_server.client() as admin:
+            admin.client_kill_filter(_type="normal", skipme=True)
+        database.add("key", b"value")
+        told.wait_for(BACK)
+        assert database.load() == {"key": b"value", "seen": b"value"}
+        assert refused == ["sync", "load", "close", "flush"]
+
+
+@pytest.mark.parametrize("host", ["logs all the time", "logs what it is told of the health"])
+def test_row_32_a_signal_that_interrupts_a_logger_does_not_deadlock(host: str, fresh_server: RedisServer) -> None:
+    """It holds a lock then, and does not let go before the signal was handled; and whoever writes has something to
+    log, too. What was accepted is written, and the process ends by the signal."""
+    script = """
+import os, signal, sys, threading
+import structlog
+from tests.support.databases import open_database
+out = open(os.devnull, "w")
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(out), cache_logger_on_first_use=True)
+log = structlog.get_logger()
+told = {} if sys.argv[2] == "logs all the time" else {"on_health": lambda health: log.error(health.state)}
+database = open_database(sys.argv[1], logger=log, close_timeout_s=30, timeout_s=0.3, **told)
+for number in range(1000):
+    database.add("key", b"%d" % number)
+print("go", flush=True)
+while True:
+    log.info("tick")
+"""
+    with PythonProcess(script, fresh_server.url, host) as process:
+        assert process.line() == "go"
+        fresh_server.restart()  # of which there is something to say
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.join() == -signal.SIGTERM
+    assert len(written(fresh_server)) == 1000
 
 
 # -- Row 33: what can not be serialised --------------------------------------------------------------------------------

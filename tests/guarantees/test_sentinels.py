@@ -110,7 +110,7 @@ def test_row_07_16_who_can_not_wait_for_the_end_of_a_failover_says_so(sentinels:
         for replica in sentinels.replicas():
             replica.pause()
             later.callback(replica.resume)
-        assert database.close(0.05) == 0
+        assert database.close(0.5) == 0
         ((level, values),) = told.all("closed while the server was being replaced")
     assert level == "warning"
     assert "being replaced" in values["reason"]

@@ -597,6 +597,27 @@ def test_it_does_not_wait_for_the_end_of_a_replacement_when_it_is_abandoned() ->
     assert fixture.writer.replaced
 
 
+def test_last_words_that_were_not_said_are_nobodys_items() -> None:
+    """It is abandoned between the two, and what it leaves can be looked at."""
+    said = threading.Event()
+
+    def last_words() -> str:
+        fixture.writer.abandon()
+        said.set()
+        return "last words"
+
+    fixture = Fixture(ScriptedSink(), last_words=last_words)
+    fixture.backlog.put("a")
+    fixture.writer.start()
+    fixture.finish()
+    assert said.is_set()
+    assert fixture.writer.spoken
+    assert fixture.writer.unsaid
+    assert fixture.writer.taken == 1
+    assert fixture.backlog.waiting() == []
+    assert fixture.writer.unconfirmed() == (2, [])
+
+
 @pytest.mark.parametrize("how", ["nobody will say", "abandoned"])
 def test_it_does_not_wait_for_what_will_not_become_durable(how: str) -> None:
     durable = Watermark()

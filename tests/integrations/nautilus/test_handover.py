@@ -344,3 +344,30 @@ def test_what_the_writer_never_came_to_is_kept_as_commands(tmp_path: Path) -> No
     commands = [c.decode(record.payload) for record in read_records(kept)]
     expected = [c.AddOrder, c.UpdateOrder, c.UpdateOrder, c.IndexVenueOrderId]
     assert [type(command) for command in commands] == expected * 50
+
+
+def test_what_a_writer_that_has_failed_never_came_to_is_kept_as_commands(tmp_path: Path) -> None:
+    """Another node took over while this one traded on: the writer itself sets aside what came too late."""
+    with RedisServer(tcp=True) as server:
+        settings = CacheDatabaseConfig(aside=tmp_path)
+        serializer = MsgSpecSerializer(encoding=msgspec.msgpack)
+        database = CacheDatabaseAdapter(TRADER, UUID4(), serializer, redis_config(server.port), settings)
+        desk = Desk(Cache(database=database))
+        desk.cache.add_instrument(EURUSD)
+        desk.open_account()
+        database.store.sync()
+        writer = database.store._persister._writer
+        with writer.hold(10.0) as hold:
+            assert hold.reached
+            CacheDatabaseAdapter(TRADER, UUID4(), serializer, redis_config(server.port), settings).close()
+            for _ in range(300):
+                order = desk.orders.limit(EURUSD.id, OrderSide.BUY, EURUSD.make_qty(1_000), EURUSD.make_price(1.1))
+                desk.submit(desk.add(order))
+                desk.accept(order)
+        assert writer.join(30.0)
+        assert database.store.health.state == "failed"
+        assert database.store.close() == 300 * 4
+    (kept,) = tmp_path.glob("*.seg")
+    commands = [c.decode(record.payload) for record in read_records(kept)]
+    expected = [c.AddOrder, c.UpdateOrder, c.UpdateOrder, c.IndexVenueOrderId]
+    assert [type(command) for command in commands] == expected * 300
