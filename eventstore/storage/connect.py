@@ -12,7 +12,7 @@ import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
-from eventstore.errors import ConfigError
+from eventstore.errors import ConfigError, Fatal, Held
 from eventstore.storage.credentials import AskedAnew, Credentials, from_file
 from eventstore.storage.faults import translated
 from eventstore.storage.location import Address, Location, at
@@ -220,6 +220,6 @@ def bulk_bytes_max(client: redis.Redis) -> int:
     try:
         with translated("CONFIG GET"):
             found = cast(dict[str, str], client.config_get("proto-max-bulk-len"))
-    except Held:  # not everybody may ask
+    except (Held, Fatal):  # not everybody may ask
         return _BULK_BYTES_MAX
     return int(found.get("proto-max-bulk-len", _BULK_BYTES_MAX))
