@@ -112,7 +112,8 @@ class CacheDatabaseConfig:
         Bytes of one of them.
     aside : str or Path, optional
         Directory of the files for commands that can not be written any more, where there is no journal: when another
-        writer took over, the writer failed, or `close` had no time. None: ``aside`` in `default_directory`.
+        writer took over, the writer failed, or `close` had no time. None: beside `default_directory`, under its name
+        with ``-aside`` behind it.
     archive : str or Path, optional
         Directory of the archive. What is old enough goes there from the server in the background, as far as it is
         durable, so that the log does not grow for ever. Needs at least one of the next two.
@@ -266,7 +267,10 @@ def _read(variable: str, text: str, kind: str) -> object:
 
 def aside_directory(config: CacheDatabaseConfig) -> Path:
     """Where what can not be written is set aside if there is no journal."""
-    return default_directory() / "aside" if config.aside is None else Path(config.aside)
+    if config.aside is not None:
+        return Path(config.aside)
+    data = default_directory()  # in which an embedded server wants to be alone
+    return data.with_name(f"{data.name}-aside")
 
 
 def default_directory() -> Path:

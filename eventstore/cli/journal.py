@@ -9,10 +9,16 @@ import typer
 from rich.table import Table
 
 from eventstore import commands
+from eventstore.audit import FactReader
+from eventstore.chain import LogEntry
+from eventstore.cli.audited import JsonOption
+from eventstore.cli.entries import FullOption, until_the_reader_has_enough
+from eventstore.cli.entries import show as show_entry
 from eventstore.cli.output import bytes_text, console, counted, iso, print_json
-from eventstore.journal import JournalReport, Salvaged, SegmentReport
+from eventstore.journal import JournalReport, Salvaged, SegmentReport, read_header, read_records
 from eventstore.journal import inspect as inspect_journal
 from eventstore.journal import salvage as salvage_journal
+from eventstore.model.identifiers import TraderId
 
 FORMAT = 1
 """Version of what ``--json`` prints; see docs/cli.md."""
@@ -38,6 +44,21 @@ def inspect(directory: _Directory, as_json: _Json = False) -> None:
         _show(report)
     if report.damaged:
         raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of a journal, or one that was set aside.")],
+    full: FullOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the commands in a file, a line each, as `eventstore log` does. Only reads."""
+    reader = FactReader(TraderId(read_header(file).trader))
+    with until_the_reader_has_enough():
+        for record in read_records(file):
+            accepted_ms = record.accepted_ns // 1_000_000
+            entry = LogEntry(f"{accepted_ms}-{record.position}", record.position, accepted_ms, record.payload, None)
+            show_entry(reader.read(entry), as_json, full)
 
 
 @app.command()

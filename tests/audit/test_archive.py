@@ -192,6 +192,28 @@ def test_without_its_archive_a_log_says_what_is_missing(client: Redis, redis_url
         assert log.end() == (15, before[14].chain)
 
 
+@pytest.mark.parametrize("how", ["missing", "shorter"])
+def test_nothing_is_trimmed_behind_a_file_that_is_gone(client: Redis, redis_url: str, tmp_path: Path, how: str) -> None:
+    """The archive was copied badly: what would follow has nothing to follow. With the file back, it goes on."""
+    write(client, [5] * 4)
+    before = entries(redis_url)
+    archive(redis_url, tmp_path, Criterion(before_position=6))
+    (file,) = tmp_path.rglob("*.seg")
+    copy = file.read_bytes()
+    if how == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(copy[:-1])
+    with pytest.raises(ArchiveError, match=rf"{file.name} .*put a copy of it back before anything more is archived"):
+        archive(redis_url, tmp_path)
+    with open_log(redis_url, TRADER) as log:
+        assert [*log.entries(log.start().position)] == before[5:]
+    file.write_bytes(copy)
+    archive(redis_url, tmp_path)
+    with open_log(tmp_path) as log:
+        assert [*log.entries()] == before[:15]
+
+
 # -- Where it is ---------------------------------------------------------------------------------------------------
 
 

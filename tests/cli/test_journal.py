@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from eventstore import commands
-from eventstore.journal import Journal
+from eventstore.journal import Journal, JournalRecord, write_aside
 from eventstore.journal.header import HEADER_BYTES
 from tests.support.cli import Run, assert_documented, assert_one_line_error
 from tests.support.journals import flip, held, opened, payload, segments, written
@@ -100,3 +100,23 @@ def test_what_is_no_journal_is_left_alone(eventstore: Run, tmp_path: Path) -> No
         assert_one_line_error(eventstore("journal", verb, tmp_path / "absent"), "is no journal's directory")
         assert_one_line_error(eventstore("journal", verb, tmp_path), "is no journal's directory")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_file_has_that_was_set_aside_is_shown_as_a_log_shows_it(eventstore: Run, tmp_path: Path) -> None:
+    file = tmp_path / "T-1-owner-7.seg"
+    calls = [commands.Add("key", b"x"), commands.Add("other", b""), commands.DeleteActor("A-1")]
+    records = [
+        JournalRecord(7 + number, 1_700_000_000_123_000_000 + number, commands.encode(call))
+        for number, call in enumerate(calls)
+    ]
+    write_aside(file, "T-1", commands.VERSION, "owner", records)
+    done = eventstore("journal", "show", file, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    for line in found:
+        assert_documented(line, "log")
+    assert [(line["position"], line["kind"]) for line in found] == [(7, "Add"), (8, "Add"), (9, "DeleteActor")]
+    assert len(eventstore("journal", "show", file).stdout.splitlines()) == 3
+    assert_one_line_error(eventstore("journal", "show", tmp_path / "none"), "can not be read")
+    flip(file, HEADER_BYTES + 20)
+    assert_one_line_error(eventstore("journal", "show", file), "offset")

@@ -161,6 +161,13 @@ class Archiver:
             return Manifest(self._trader_id)
         if found.trader_id != self._trader_id:
             raise ArchiveError(f"{home / manifest.NAME} is of {found.trader_id}, and not of {self._trader_id}")
+        for segment in found.segments:
+            # What would be trimmed next goes on from these: nothing more goes before they are there again.
+            path = home / segment.file
+            size = path.stat().st_size if path.exists() else None
+            if size != segment.size:
+                is_so = "is missing" if size is None else f"has {size} bytes, and had {segment.size} when it was sealed"
+                raise ArchiveError(f"{path} {is_so}: put a copy of it back before anything more is archived")
         return found
 
     def _leftovers(self, home: Path, found: Manifest) -> list[str]:
