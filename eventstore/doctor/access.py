@@ -38,6 +38,12 @@ def _reachable(server: Server) -> Finding:
     look = Look("reachable", server.address, "a connection")
     if not server.refused:
         return look.ok("it answers", "it was looked at")
+    if server.refused_us and server.has_log:
+        return look.wrong(
+            server.refused,
+            "nothing can be written or read: a writer is held",
+            "user name and password in the URL; or ACL SETUSER there, as eventstore acl prints it",
+        )
     if server.refused_us:
         return look.wrong(
             server.refused,

@@ -11,6 +11,10 @@ Credentials = Callable[[], tuple[str, str]]
 """Gives user name and password; the name may be empty, for the default user."""
 
 
+class NoCredentials(redis.AuthenticationError):
+    """Whoever is to say who we are did not: somebody has to act, and it is tried again."""
+
+
 class AskedAnew(redis.CredentialProvider):
     """Asks `credentials` for every connection that is made."""
 
@@ -22,13 +26,13 @@ class AskedAnew(redis.CredentialProvider):
 
         Raises
         ------
-        redis.AuthenticationError
-            If they can not be had: somebody has to act, and it is tried again.
+        NoCredentials
+            If they can not be had.
         """
         try:
             username, password = self._credentials()
         except Exception as error:
-            raise redis.AuthenticationError(f"WRONGPASS there are no credentials ({error})") from error
+            raise NoCredentials(str(error) or type(error).__name__) from error
         return (username, password) if username else (password,)
 
 
@@ -36,9 +40,12 @@ def from_file(path: Path) -> Credentials:
     """Return what reads `path`: the first line is the user name, or empty, and the second the password."""
 
     def read() -> tuple[str, str]:
-        lines = path.read_text().splitlines()
+        try:
+            lines = path.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"credentials_file {path} can not be read: {error}") from error
         if len(lines) < 2:
-            raise ValueError(f"{path} has to have two lines, user name and password")
+            raise ValueError(f"credentials_file {path} has to have two lines, user name and password")
         return lines[0], lines[1]
 
     return read

@@ -22,7 +22,7 @@ from eventstore.storage import looking
 from eventstore.storage.connect import connect_to, default_client_name
 from eventstore.storage.data_directory import is_data_directory
 from eventstore.storage.embedded import COMPACT, EmbeddedServer
-from eventstore.storage.faults import translated
+from eventstore.storage.faults import classify, translated
 from eventstore.storage.location import Address, Location
 from eventstore.storage.permitting import look_for
 from eventstore.storage.restarts import ServerRun
@@ -163,7 +163,9 @@ class _Examination:
         with closing(self._client(address)) as client:
             try:
                 if (refusal := _refusal_of_us(client)) is not None:
-                    return replace(server, refused=refusal, refused_us=True)
+                    # Of a replica that does not know a user whom the primary knows, the URL is right.
+                    refused = str(classify(refusal, "log in")) if has_log else str(refusal)
+                    return replace(server, refused=refused, refused_us=True)
                 return self._seen(server, client, address)
             except (redis.RedisError, OSError) as error:
                 if has_log and self._location.kind == "server":
@@ -258,16 +260,16 @@ class _Examination:
                 return LogKeys(refused=str(error))
 
 
-def _refusal_of_us(client: redis.Redis) -> str | None:
+def _refusal_of_us(client: redis.Redis) -> redis.RedisError | None:
     """Return why the server has nothing to do with this user; None if it has, whatever he may do then."""
     try:
         client.execute_command("PING")
     except redis.exceptions.NoPermissionError as error:
-        return None if "ping" in str(error).lower() else str(error)  # else not even a name may be given
+        return None if "ping" in str(error).lower() else error  # else not even a name may be given
     except redis.AuthenticationError as error:
-        return str(error)
+        return error
     except redis.ResponseError as error:
-        return str(error) if str(error).startswith(("NOAUTH", "WRONGPASS")) else None
+        return error if str(error).startswith(("NOAUTH", "WRONGPASS")) else None
     return None
 
 

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 import redis
 
 from eventstore.errors import Fatal, Held, Retryable, StorageError
+from eventstore.storage.credentials import NoCredentials
 
 # Replies that somebody has to act on, by the first word of the error.
 _HELD: dict[str, str] = {
     "OOM": "the server is out of memory: raise maxmemory or free some",
     "MISCONF": "the server can not persist to its disk: free space, or see its log",
     "NOAUTH": "the server wants a password: put it in the URL",
+    "NOCREDENTIALS": "nobody says who we are: mend the credentials_file of the URL, or what the program gives",
     "NOPERM": "this user lacks a permission: see docs/redis-layout.md for the commands and keys that are used",
     "WRONGPASS": "the user name or password is wrong: correct it in the URL",
     "NOAOF": "the append-only file is off: set appendonly yes at the server, or ask for another durability",
@@ -47,6 +49,7 @@ _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (redis.exceptions.TryAgainError, "TRYAGAIN"),
     (redis.exceptions.MovedError, "MOVED"),
     (redis.exceptions.AskError, "ASK"),  # of which the other is a kind
+    (NoCredentials, "NOCREDENTIALS"),  # of which the next one is the root
     (redis.exceptions.AuthenticationError, "WRONGPASS"),
 )
 # Redis 6.2 says "Error running script (call to f_<sha>): @user_script:1: @user_script: 1: -OOM command not allowed".

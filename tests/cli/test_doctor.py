@@ -90,8 +90,20 @@ def test_wrong_usage_and_servers_that_are_not_there(eventstore: Run, redis_serve
         findings("redis+cluster://127.0.0.1:1")
     done = CliRunner().invoke(app, ["doctor", f"unix://nobody:secret@{redis_server.socket_path}"])
     assert done.exit_code == 1
-    assert "reachable" in done.stdout
+    assert "reachable: log in: the user name or password is wrong: correct it in the URL (" in done.stdout
+    assert "mend: user name and password in the URL" in done.stdout
     assert "secret" not in done.stdout + done.stderr
+    with RedisServer(password="pw") as locked:
+        done = CliRunner().invoke(app, ["doctor", locked.url])
+    assert "reachable: log in: the server wants a password: put it in the URL (" in done.stdout
+
+
+def test_credentials_that_can_not_be_read_are_said(eventstore: Run, redis_server: RedisServer) -> None:
+    url = f"{redis_server.url}?credentials_file=/nowhere"
+    done = eventstore("doctor", url)
+    assert "nobody says who we are" in done.stdout
+    assert "credentials_file /nowhere can not be read" in done.stdout
+    assert_one_line_error(eventstore("status", url), "credentials_file /nowhere can not be read")
 
 
 def test_it_only_reads(server: RedisServer) -> None:

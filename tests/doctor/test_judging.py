@@ -228,6 +228,7 @@ OLD = {key: value for key, value in INFO.items() if key != "valkey_version"} | {
         ("reachable", "wrong", {"server": {"refused": "timed out"}}),
         ("reachable", "unseen", {"server": {"refused": "timed out", "has_log": False}}),
         ("reachable", "wrong", {"server": {"refused": "WRONGPASS", "refused_us": True}}),
+        ("reachable", "wrong", {"server": {"refused": "WRONGPASS", "refused_us": True, "has_log": False}}),
         ("permissions_writer", "wrong", _lacking("hset")),
         ("permissions_reader", "note", _lacking("xlen")),
         ("permissions_auditor", "unseen", {"server": {"access": Access(unseen="no")}}),
