@@ -180,7 +180,7 @@ class Persister:
         return config.backlog_count_max, config.backlog_bytes_max, config.on_full, config.block_timeout_s
 
     def _check_server(self) -> None:
-        facts = server_facts(self._read_client)
+        facts = server_facts(self._read_client, f"open the database of {self._trader_id} at {self.url}")
         policy = str(facts.get("maxmemory_policy", "noeviction"))
         if policy != "noeviction" and not self.config.allow_eviction:
             raise ConfigError(

@@ -204,8 +204,16 @@ def test_an_open_that_fails_shuts_nobody_out(redis_url: str, client: Redis) -> N
 
 @pytest.mark.parametrize("url", ["unix:///nowhere/redis.sock", "redis://127.0.0.1:1"])
 def test_a_server_that_is_not_there_is_told_at_once(url: str) -> None:
-    with pytest.raises(StorageError, match="can not be reached"):
+    said = f"^open the database of {TRADER} at {url}: the server can not be reached: start it, or correct the URL "
+    with pytest.raises(StorageError, match=said):
         open_database(url)
+
+
+def test_a_wrong_password_is_told_with_whose_database_it_is_and_where() -> None:
+    with RedisServer(password="pw") as server:
+        said = f"^open the database of {TRADER} at unix://:...@{server.socket_path}: the user name or password is wrong"
+        with pytest.raises(StorageError, match=said):
+            open_database(f"unix://:secret@{server.socket_path}")
 
 
 def test_two_databases_of_one_process_close_independently(redis_url: str) -> None:

@@ -28,7 +28,8 @@ def naming(place: str) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        raise CommandFailed(f"{redact(place)}: {error}") from error
+        named, said = redact(place), str(error)
+        raise CommandFailed(said if named in said else f"{named}: {said}") from error
 
 
 def console(*, stderr: bool = False) -> Console:

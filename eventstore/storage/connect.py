@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -165,6 +166,7 @@ def whereabouts(client: Client) -> str:
 def _options(
     location: Location, timeout_s: float, client_name: str, retries: int, credentials: Credentials | None
 ) -> dict[str, Any]:
+    _refuse_unreadable(location)
     retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries) if retries else _ONCE
     options = {
         "socket_timeout": timeout_s,
@@ -183,6 +185,17 @@ def _options(
             options.pop(name, None)
         options["credential_provider"] = AskedAnew(credentials)
     return options
+
+
+def _refuse_unreadable(location: Location) -> None:
+    # The driver's own error, of each connection, does not say which file it is.
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        path = location.options.get(name)
+        try:
+            if path is not None:
+                Path(path).open("rb").close()
+        except OSError as error:
+            raise ConfigError(f"url {location.shown!r}: {name} {path} can not be read: {error.strerror}") from error
 
 
 def _pool(location: Location, options: dict[str, Any]) -> redis.ConnectionPool:
@@ -208,9 +221,9 @@ def script(name: str) -> bytes:
     return resources.files("eventstore.storage").joinpath(name).read_bytes()
 
 
-def server_facts(client: redis.Redis) -> Mapping[str, Any]:
-    """Return what ``INFO`` says of the server. Raises as `translated`."""
-    with translated("INFO"):
+def server_facts(client: redis.Redis, operation: str = "look at the server") -> Mapping[str, Any]:
+    """Return what ``INFO`` says of the server. Raises as `translated`, naming `operation`."""
+    with translated(operation):
         facts: Mapping[str, Any] = client.info()
     return facts
 

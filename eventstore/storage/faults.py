@@ -82,7 +82,10 @@ def classify(error: Exception, operation: str) -> StorageError:
     if word in _RETRYABLE:
         return Retryable(f"{operation}: {_RETRYABLE[word]} ({text})")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
-        return Retryable(f"{operation}: the server can not be reached ({text})")
+        # The driver says of a handshake that nobody answered what it says of a connection.
+        if "handshake operation timed out" in str(error.__context__):
+            text += "; it may not speak TLS at that port, as rediss:// asks it to"
+        return Retryable(f"{operation}: the server can not be reached: start it, or correct the URL ({text})")
     return Fatal(f"{operation}: the server refused it ({text})")
 
 

@@ -29,6 +29,19 @@ SCHEMES: Final[dict[str, tuple[Kind, str]]] = {
 
 _PORTS: Final[dict[Kind, int]] = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 _OURS: Final = ("read_from", "credentials_file", "sentinel_username", "sentinel_password")
+_ANYWHERE: Final = ("db", "username", "password", "socket_timeout", "socket_connect_timeout", "health_check_interval")
+_TCP: Final = ("socket_keepalive",)
+_TLS: Final = (
+    "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers", "ssl_keyfile",
+    "ssl_min_version", "ssl_password",
+)  # fmt: skip
+_PASSED_ON: Final[dict[str, tuple[str, ...]]] = {
+    "unix": _ANYWHERE,
+    "redis": (*_ANYWHERE, *_TCP),
+    "rediss": (*_ANYWHERE, *_TCP, *_TLS),
+}
+"""What the driver is told as the URL has it, by the scheme of one of the servers."""
+
 _HIDDEN: Final = "***"
 
 
@@ -106,6 +119,11 @@ def _parse(url: str) -> Location:
     rest, _, query = rest.partition("?")
     said = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
     ours = {name: said.pop(name, "") for name in _OURS}
+    if unknown := said.keys() - set(_PASSED_ON[plain]):
+        there_are = ", ".join(sorted((*_OURS, *_PASSED_ON[plain])))
+        raise ConfigError(
+            f"url {redact(url)!r}: {scheme}:// has no option {', '.join(sorted(unknown))}; there are {there_are}"
+        )
     if ours["read_from"] not in ("", "primary", "replica"):
         raise ConfigError(f"url {redact(url)!r}: read_from is primary or replica, not {ours['read_from']!r}")
     query = f"?{urlencode(said, quote_via=quote)}"

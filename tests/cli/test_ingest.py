@@ -149,7 +149,7 @@ def test_another_traders_orders_are_refused(eventstore: Run, redis_url: str) -> 
 def test_a_server_that_can_not_be_used_is_named_without_its_password(eventstore: Run, scratch: Path) -> None:
     for place, *reasons in (
         ("redis://joe:secret@127.0.0.1:1", "redis://joe:***@127.0.0.1:1", "can not be reached"),
-        (f"unix://{scratch}/absent.sock", "can not be reached"),
+        (f"unix://{scratch}/absent.sock", f"error: open the database of {TRADER} at unix://{scratch}/absent.sock: the"),
         ("http://127.0.0.1", "expected one of redis://"),
         (str(session("emacross")), str(session("emacross"))),
     ):

@@ -302,6 +302,13 @@ def test_no_answer_in_time_is_retried(server: RedisServer, admin: Redis) -> None
         server.resume()
 
 
+def test_a_handshake_that_nobody_answers_is_retried_and_may_mean_that_there_is_no_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with connect(f"rediss://127.0.0.1:{port}", 0.1, "") as client:
+            retryable(fault(plain, client), "it may not speak TLS at that port")
+
+
 def test_an_answer_that_breaks_off_is_retried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

@@ -99,6 +99,10 @@ def test_files_of_credentials_and_certificates_are_read() -> None:
         ("redis://a?read_from=somewhere", "read_from is primary or replica"),
         ("redis://a?sentinel_password=pw", "credentials for sentinels, but it names none"),
         ("redis://a?socket_timeout", "bad query field"),
+        ("redis://a?colour=red", "redis:// has no option colour; there are credentials_file, db, "),
+        ("redis+sentinel://a/main?ssl_ca_certs=f", r"redis\+sentinel:// has no option ssl_ca_certs"),
+        ("rediss+cluster://a?ssl_ca=f", r"no option ssl_ca; .*, ssl_ca_certs, "),
+        ("unix:///s?protocol=3", "unix:// has no option protocol"),
         ("redis://a/first", "'first' is not the number of a database"),
         ("redis+sentinel://a/main/first", "'first' is not the number of a database"),
     ],
@@ -119,9 +123,16 @@ def test_no_error_and_no_text_shows_a_password(scheme: str, user: str, rest: str
 
 
 def test_what_the_driver_does_not_take_is_refused_before_anything_is_sent() -> None:
-    for url in ("redis://localhost?colour=red", "redis+cluster://localhost?colour=red"):
-        with pytest.raises(ConfigError, match="colour"):
+    for url in ("rediss://localhost?ssl_cert_reqs=some", "rediss+cluster://localhost?ssl_cert_reqs=some"):
+        with pytest.raises(ConfigError, match="Invalid SSL Certificate Requirements Flag: some"):
             connect(url, 1.0, "test")
+
+
+@pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
+@pytest.mark.parametrize("url", ["rediss://localhost", "rediss+sentinel://localhost/main", "rediss+cluster://localhost"])
+def test_a_file_that_can_not_be_read_is_named_before_anything_is_sent(url: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} /nowhere can not be read: No such file"):
+        connect(f"{url}?{name}=/nowhere", 1.0, "test")
 
 
 def test_only_connections_that_may_lead_elsewhere_are_looked_up() -> None:
