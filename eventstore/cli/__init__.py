@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import logging
 import sys
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
@@ -30,6 +32,7 @@ from eventstore.cli import (
     tail,
     verify,
 )
+from eventstore.cli.output import discard_output
 from eventstore.errors import EventStoreError
 from eventstore.model.errors import ModelError
 
@@ -46,10 +49,10 @@ app.command(short_help="Write a recorded session through the API, as fast as it 
 app.command("import-nautilus", short_help="Bring what NautilusTrader's own cache database has into a new log.")(
     import_nautilus.import_nautilus
 )
-app.command()(status.status)
+app.command(short_help="Show how far the logs are, who writes them, and what the views hold.")(status.status)
 app.command(short_help="Say whether servers are set up for what is promised, and how to mend it.")(doctor.doctor)
 app.command(short_help="Print the least ACL rule that a user of the server needs.")(acl.acl)
-app.command()(log.log)
+app.command(short_help="Print the entries of a log, a line each, the oldest first.")(log.log)
 app.command(short_help="Print the last entries of a log, then each that comes.")(tail.tail)
 app.command(short_help="Tell the life of what has an id.")(explain.explain)
 app.command()(export.export)
@@ -57,11 +60,25 @@ app.command(short_help="Say whether log, archive and views are what was written.
 app.command(short_help="Print with which position and chain head the log ends now.")(anchor.anchor)
 app.command(short_help="Show what the trader had at any moment.")(replay.replay)
 app.command(short_help="Say what differs between two moments, or two places.")(diff.diff)
-app.command()(rebuild.rebuild)
+app.command(short_help="Make the views of a server what its log says, in one step.")(rebuild.rebuild)
 app.command(short_help="Move the beginning of a log into files, verified.")(archive.archive)
 app.command()(purge.purge)
 app.add_typer(journal.app, short_help="Look into a journal's directory, or save what is whole in it.")
 app.command(hidden=True)(compare.compare)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"eventstore {importlib.metadata.version('eventstore')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:
@@ -72,10 +89,24 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except (EventStoreError, ModelError) as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        _fail(str(error))
+    except BrokenPipeError:
+        discard_output()
         sys.exit(1)
+    except OSError as error:
+        discard_output()
+        # An error of a file that a verb opened names it.
+        _fail(f"standard output: {error.strerror}" if error.filename is None else str(error))
+
+
+def _fail(reason: str) -> NoReturn:
+    sys.stderr.write(f"error: {' '.join(reason.split())}\n")
+    sys.exit(1)
 
 
 def _log_to_stderr() -> None:

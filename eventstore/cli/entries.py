@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import typer
 
 from eventstore.audit import Facts, Filter, Moment, gist, iso_ms, iso_ns, plain, plain_command
 from eventstore.cli.audited import moment
+from eventstore.cli.output import discard_output
 from eventstore.codec import MsgPackSerializer
 
 FORMAT = 1
@@ -71,8 +71,7 @@ def until_the_reader_has_enough() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is still in the buffer would raise once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
 
 
 def line(facts: Facts, full: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,11 @@ def working(what: str) -> Iterator[None]:
 def print_json(values: Mapping[str, Any]) -> None:
     """Print `values` as the one JSON document on standard output."""
     sys.stdout.write(json.dumps(values, indent=2) + "\n")
+
+
+def discard_output() -> None:
+    """Let go of what standard output did not take: it would raise once more when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def iso(ns: int) -> str:

@@ -129,7 +129,9 @@ def test_what_the_driver_does_not_take_is_refused_before_anything_is_sent() -> N
 
 
 @pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
-@pytest.mark.parametrize("url", ["rediss://localhost", "rediss+sentinel://localhost/main", "rediss+cluster://localhost"])
+@pytest.mark.parametrize(
+    "url", ["rediss://localhost", "rediss+sentinel://localhost/main", "rediss+cluster://localhost"]
+)
 def test_a_file_that_can_not_be_read_is_named_before_anything_is_sent(url: str, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} /nowhere can not be read: No such file"):
         connect(f"{url}?{name}=/nowhere", 1.0, "test")
