@@ -6,16 +6,37 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from eventstore.durability import Durability
 from eventstore.errors import ConfigError
 from workers.backlog import OnFull
 
 Fsync = Literal["never", "interval", "always"]
+Kind = Literal["server", "sentinel", "cluster"]
+
+SCHEMES: Final[dict[str, tuple[Kind, str]]] = {
+    "redis": ("server", "redis"),
+    "rediss": ("server", "rediss"),
+    "unix": ("server", "unix"),
+    "redis+sentinel": ("sentinel", "redis"),
+    "rediss+sentinel": ("sentinel", "rediss"),
+    "redis+cluster": ("cluster", "redis"),
+    "rediss+cluster": ("cluster", "rediss"),
+}
+"""What each scheme of a URL leads to, and the scheme of one of its servers. Two s mean TLS."""
 
 PURGE_AFTER_S_MAX = 3_155_760_000
 """The longest time that something may have to be closed to be purged, in seconds: a hundred years."""
+
+# annotation → what it says to people, and to Python
+_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "bool": ("a bool", (bool,)),
+    "int": ("a whole number", (int,)),
+    "float": ("a number", (int, float)),
+    "str": ("text", (str,)),
+    "str | Path": ("a path", (str, Path)),
+}
 
 # name → (least, most): a setting outside is a slip of the pen, not a wish.
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -131,7 +152,7 @@ class CacheDatabaseConfig:
     Raises
     ------
     ConfigError
-        If a setting is out of its bounds, or both `url` and `directory` are given.
+        If a setting is of another type or out of its bounds, or both `url` and `directory` are given.
     """
 
     url: str | None = None
@@ -171,6 +192,10 @@ class CacheDatabaseConfig:
     close_on_sigterm: bool = True
 
     def __post_init__(self) -> None:
+        for setting in fields(self):
+            _check_type(setting.name, str(setting.type), getattr(self, setting.name))
+        if self.url is not None and self.url.partition("://")[0] not in SCHEMES:
+            raise ConfigError(f"url: expected one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
         if self.url is not None and self.directory is not None:
             raise ConfigError("give either url or directory, not both: directory is for the embedded server")
         if self.credentials is not None and not callable(self.credentials):
@@ -193,8 +218,6 @@ class CacheDatabaseConfig:
             self._check("heartbeat_interval_s", self.heartbeat_interval_s, 0.01, 86_400)
         if self.purge_closed_after_s is not None:
             self._check("purge_closed_after_s", self.purge_closed_after_s, 0, PURGE_AFTER_S_MAX)
-        if not isinstance(self.purge_account_events, bool):
-            raise ConfigError(f"purge_account_events: expected a bool, got {type(self.purge_account_events).__name__}")
         if self.purge_account_events and self.purge_closed_after_s is None:
             raise ConfigError("purge_account_events: say after how long, with purge_closed_after_s")
         self._check_archive()
@@ -211,9 +234,7 @@ class CacheDatabaseConfig:
             raise ConfigError("archive: say which entries may go, by archive_after_s or archive_keep_entries or both")
 
     @staticmethod
-    def _check(name: str, value: object, least: float, most: float) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{name}: expected a number, got {type(value).__name__}")
+    def _check(name: str, value: float, least: float, most: float) -> None:
         if not least <= value <= most:
             raise ConfigError(f"{name}: {value} is not between {least} and {most}")
 
@@ -245,6 +266,18 @@ class CacheDatabaseConfig:
             if text is not None:
                 given[setting.name] = _read(variable, text, str(setting.type))
         return cls(**given)
+
+
+def _check_type(name: str, annotation: str, value: object) -> None:
+    """Raise `ConfigError` unless `value` is of the type that the annotation of a setting says."""
+    kind = annotation.removesuffix(" | None")
+    if kind not in _TYPES or (value is None and kind != annotation):
+        return
+    wanted, types = _TYPES[kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        raise ConfigError(f"{name}: expected {wanted}, got {type(value).__name__}")
+    if kind == "str | Path" and not str(value):  # which would be the present directory
+        raise ConfigError(f"{name}: it is empty; leave it out, or say what it is to be")
 
 
 def _read(variable: str, text: str, kind: str) -> object:

@@ -146,8 +146,20 @@ class Ledger:
 def check(operation: str, name: str, value: object, kind: type) -> None:
     """Raise `TypeError`, naming the operation and its argument, unless `value` is of `kind`."""
     if not isinstance(value, kind) or isinstance(value, bool):
-        hint = f"; wrap it: {kind.__name__}({value!r:.60})" if isinstance(value, str) else ""
+        hint = _how_to_make(kind, value) if isinstance(value, str) else ""
         raise TypeError(f"{operation}: {name}: expected {kind.__name__}, got {type(value).__name__}{hint}")
+
+
+def _how_to_make(kind: type, text: str) -> str:
+    """Return how to make what is of `kind` from `text`, to go on an error; empty where text alone does not do."""
+    if kind is bytes:
+        return "; encode it: value.encode()"
+    if kind is datetime:
+        return "; read it: datetime.fromisoformat(value), with a time zone"
+    if kind is CacheDatabaseConfig:
+        return "; wrap it: CacheDatabaseConfig.at(value), of a URL or a directory"
+    # Identifiers, of this model and of NautilusTrader's.
+    return f"; wrap it: {kind.__name__}({str(text)!r:.60})" if kind.__name__.endswith("Id") else ""
 
 
 def unix_ns(operation: str, moment: datetime) -> int:

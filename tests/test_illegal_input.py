@@ -15,6 +15,7 @@ from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
 from eventstore.errors import AlreadyAdded, Closed, ConfigError, Refused, StaleObject, TooLarge, UnknownId
 from eventstore.facade import CacheDatabase
+from eventstore.ledger import check
 from eventstore.model.accounts import Account
 from eventstore.model.currencies import EUR, USD
 from eventstore.model.enums import AccountType, OrderSide
@@ -209,6 +210,22 @@ def test_a_config_that_is_none_is_a_type_error(value: Any) -> None:
         RedisCacheDatabase(TRADER, SILENT, None, value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        (PositionId, r"; wrap it: PositionId\('x'\)$"),
+        (bytes, r"; encode it: value\.encode\(\)$"),
+        (datetime, r"; read it: datetime\.fromisoformat\(value\), with a time zone$"),
+        (CacheDatabaseConfig, r"; wrap it: CacheDatabaseConfig\.at\(value\)"),
+        (Order, "got str$"),
+        (int, "got str$"),
+    ],
+)
+def test_text_in_the_place_of_something_else_is_told_how_to_become_it(kind: type, advice: str) -> None:
+    with pytest.raises(TypeError, match=advice):
+        check("verb", "value", "x", kind)
+
+
 @pytest.mark.parametrize("value", ["msgpack", 1, object()])
 def test_a_serializer_or_logger_that_is_none_is_a_type_error(value: Any) -> None:
     with pytest.raises(TypeError, match="serializer: expected Serializer"):
@@ -232,11 +249,29 @@ def test_a_serializer_or_logger_that_is_none_is_a_type_error(value: Any) -> None
         {"backlog_count_max": None},
         {"value_bytes_max": float("inf")},
         {"heartbeat_interval_s": 0},
+        {"heartbeat_interval_s": "1"},
+        {"batch_count_max": 1.5},
+        {"archive": "x", "archive_keep_entries": 1.5},
+        {"journal": 5},
+        {"journal": ""},
+        {"directory": ""},
+        {"directory": b"x"},
+        {"aside": ""},
+        {"archive_after_s": 1, "archive": ""},
+        {"url": 5},
+        {"url": ""},
+        {"url": "http://x"},
+        {"url": "localhost:6379"},
+        {"durability": 1},
+        {"strict_loads": "no"},
+        {"allow_eviction": 1},
+        {"close_on_sigterm": None},
+        {"purge_account_events": 1},
     ],
     ids=str,
 )
 def test_a_setting_out_of_its_bounds_is_named(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=list(settings)[-1]):
+    with pytest.raises(ConfigError, match=rf"\b{list(settings)[-1]}\b"):
         CacheDatabaseConfig(**settings)
 
 

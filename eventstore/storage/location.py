@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from redis.connection import parse_url
 
+from eventstore.config import SCHEMES, Kind
 from eventstore.errors import ConfigError
 
 Address = tuple[str, int]
 """Host and port."""
-
-Kind = Literal["server", "sentinel", "cluster"]
-
-SCHEMES: Final[dict[str, tuple[Kind, str]]] = {
-    "redis": ("server", "redis"),
-    "rediss": ("server", "rediss"),
-    "unix": ("server", "unix"),
-    "redis+sentinel": ("sentinel", "redis"),
-    "rediss+sentinel": ("sentinel", "rediss"),
-    "redis+cluster": ("cluster", "redis"),
-    "rediss+cluster": ("cluster", "rediss"),
-}
-"""What each scheme leads to, and the scheme of one of its servers. Two s mean TLS."""
 
 _PORTS: Final[dict[Kind, int]] = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 _OURS: Final = ("read_from", "credentials_file", "sentinel_username", "sentinel_password")
