@@ -210,6 +210,16 @@ class Log:
             self.refuse_archived(expected)
         except LogGap as gap:
             return gap
+        archive = self.archive
+        mark = None if self.stream is None else self.stream.archived()
+        end = 0 if archive is None else archive.end().position
+        if archive is not None and mark is not None and end < expected <= mark.position:
+            return LogGap(
+                f"the archive {archive.directory} ends at position {end}, and {self.keys.log} begins at {found}: what is "
+                "between was archived later; name the newer copy of the archive",
+                expected,
+                found - 1,
+            )
         return LogGap(
             f"{self.keys.log}: position {found} stands where {expected} belongs: `eventstore verify` says what else is "
             "wrong",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -352,6 +354,32 @@ def test_a_log_that_is_not_the_archived_one_is_not_read_as_its_continuation(
                 reading(redis_url, tmp_path, read)
 
 
+def test_an_older_copy_of_the_archive_is_told_from_a_damage(client: Redis, redis_url: str, tmp_path: Path) -> None:
+    write(client, [5] * 10)
+    archive(redis_url, tmp_path / "now", Criterion(keep_entries=25))
+    shutil.copytree(tmp_path / "now", tmp_path / "older")
+    write(client, [5] * 10)
+    archive(redis_url, tmp_path / "now", Criterion(keep_entries=25))
+    older = tmp_path / "older" / TRADER
+    match = rf"the archive {older} ends at position 25, and {re.escape(KEYS.log)} begins at 76: .*name the newer copy"
+    for read in (lambda log: [*log.entries()], lambda log: state_at(log, 80)):
+        with pytest.raises(LogGap, match=match) as raised:
+            reading(redis_url, tmp_path / "older", read)
+        assert (raised.value.first, raised.value.last) == (26, 75)
+
+
+def test_an_archive_that_is_not_there_or_no_directory_is_told(client: Redis, redis_url: str, tmp_path: Path) -> None:
+    write(client, [5])
+    (tmp_path / "file").touch()
+    for directory, said in (
+        (tmp_path / "absent", "is not there"),
+        (tmp_path / "file", "is no directory"),
+        (tmp_path, f"has no archive of {TRADER}"),
+    ):
+        with pytest.raises(ArchiveError, match=f"^{directory} {said}; name the directory"):
+            reading(redis_url, directory)
+
+
 def test_what_a_writer_writes_again_in_other_batches_is_the_log_that_was(
     client: Redis, redis_url: str, tmp_path: Path
 ) -> None:
@@ -486,8 +514,9 @@ def test_whatever_byte_is_changed_or_missing_is_found(whole: tuple[Path, list[Lo
             flip(path, offset, data.draw(st.integers(1, 255), label="mask"))
         found = Archive.open(copy, TRADER)
         problems = [*found.check(found.segments[0])]
-        assert problems
-        assert all(problem.path == path and str(path) in str(problem) for problem in problems)
+        [problem] = problems  # one damage is one finding
+        assert problem.path == path
+        assert str(problem).count(str(path)) == 1
         raised: ArchiveDamaged | None = None
         try:
             assert [*found.entries()] == expected
@@ -505,9 +534,10 @@ def test_a_file_that_is_gone_or_another_one_is_named(whole: tuple[Path, list[Log
         found = Archive.open(copy, TRADER)
         content = path.read_bytes()
         path.unlink()
-        with pytest.raises(ArchiveError, match=rf"{path} can not be read"):
+        gone = "can not be read: No such file or directory; bring it back from a copy of the archive"
+        with pytest.raises(ArchiveError, match=rf"^{path} {gone}$"):
             next(found.entries())
-        assert [problem.path for problem in found.check(found.segments[0])] == [path]
+        assert [str(problem) for problem in found.check(found.segments[0])] == [f"{path}: {gone}"]
         path.write_bytes(content + b"\0")
         with pytest.raises(ArchiveDamaged, match=rf"{path}: offset"):
             next(found.entries())

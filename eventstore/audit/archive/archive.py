@@ -47,7 +47,12 @@ class Archive:
     def _load(home: Path, trader_id: TraderId) -> Manifest:
         found = manifest.load(home)
         if found is None:
-            raise ArchiveError(f"{home.parent} has no archive of {trader_id}")
+            directory = home.parent
+            lacks = f"has no archive of {trader_id}" if directory.is_dir() else "is no directory"
+            raise ArchiveError(
+                f"{directory} {lacks if directory.exists() else 'is not there'}; name the directory that "
+                "`eventstore archive --to` was given"
+            )
         if found.trader_id != trader_id:
             raise ArchiveError(f"{home / manifest.NAME} is of {found.trader_id}, and not of {trader_id}")
         return found

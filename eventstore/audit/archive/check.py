@@ -41,34 +41,36 @@ def read_checked(path: Path, segment: Segment, trader_id: TraderId) -> Iterator[
     """
     try:
         with SegmentReader(path) as reader:
-            yield from _check_file(reader, segment, trader_id)
-            yield from _check_entries(reader, segment)
+            found_in = (reader.trader_id, reader.before.position + 1, reader.after.position)
+            if found_in != (trader_id, segment.first, segment.last):
+                whose, first, last = found_in
+                yield Problem(path, None, None, f"another file is in its place: positions {first} to {last} of {whose}")
+                return
+            whole = True
+            for found in _check_entries(reader, segment):
+                whole = whole and not isinstance(found, Problem)
+                yield found
+            if whole:  # else it is said already what does not fit
+                yield from _check_file(reader, segment)
     except ArchiveDamaged as error:
         yield Problem(path, error.offset, None, error.reason)
     except ArchiveError as error:
-        yield Problem(path, None, None, str(error))
+        yield Problem(path, None, None, str(error).removeprefix(f"{path} "))
 
 
-def _check_file(reader: SegmentReader, segment: Segment, trader_id: TraderId) -> Iterator[Problem]:
-    def wrong(reason: str) -> Problem:
-        return Problem(reader.path, None, None, reason)
-
-    said, digest = reader.digest, reader.digests()
-    if said != digest[0]:
-        yield wrong("its content does not fit the digest at its end: it was changed")
-    if digest[1] != segment.digest:
-        yield wrong(f"its digest is {digest[1]}, and the manifest says {segment.digest}")
-    for what, found, expected in (
+def _check_file(reader: SegmentReader, segment: Segment) -> Iterator[Problem]:
+    content, whole = reader.digests()
+    said = (
         ("bytes", reader.size, segment.size),
-        ("trader", reader.trader_id, trader_id),
-        ("position before", reader.before.position, segment.before.position),
         ("chain head before", reader.before.chain.hex(), segment.chain_before.hex()),
         ("entries", reader.entry_count, segment.entries),
-        ("last position", reader.after.position, segment.last),
         ("chain head behind", reader.after.chain.hex(), segment.chain_after.hex()),
-    ):
-        if found != expected:
-            yield wrong(f"{what}: it says {found}, and the manifest {expected}")
+        ("digest", whole, segment.digest),
+    )
+    if reasons := [f"{what} {found} instead of {expected}" for what, found, expected in said if found != expected]:
+        yield Problem(reader.path, None, None, f"it is not as the manifest says: {', '.join(reasons)}")
+    elif content != reader.digest:
+        yield Problem(reader.path, None, None, "its content does not fit the digest at its end: it was changed")
 
 
 def _check_entries(reader: SegmentReader, segment: Segment) -> Iterator[Run | Problem]:

@@ -181,7 +181,9 @@ class SegmentReader:
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
-            raise ArchiveError(f"{path} can not be read: {error}") from error
+            raise ArchiveError(
+                f"{path} can not be read: {error.strerror}; bring it back from a copy of the archive"
+            ) from error
         try:
             self.size = os.fstat(self._file.fileno()).st_size
             self._read_header()
@@ -332,7 +334,7 @@ class SegmentReader:
         try:
             data = os.pread(self._file.fileno(), count, offset)
         except OSError as error:
-            raise ArchiveError(f"{self.path}: offset {offset} can not be read: {error}") from error
+            raise ArchiveError(f"{self.path} can not be read at offset {offset}: {error.strerror}") from error
         if len(data) != count:
             raise ArchiveDamaged(self.path, self.size, f"it ends here: {count} bytes should stand at {offset}")
         return data
