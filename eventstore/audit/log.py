@@ -215,8 +215,8 @@ class Log:
         end = 0 if archive is None else archive.end().position
         if archive is not None and mark is not None and end < expected <= mark.position:
             return LogGap(
-                f"the archive {archive.directory} ends at position {end}, and {self.keys.log} begins at {found}: what is "
-                "between was archived later; name the newer copy of the archive",
+                f"the archive {archive.directory} ends at position {end}, and {self.keys.log} begins at {found}: what "
+                "is between was archived later; name the newer copy of the archive",
                 expected,
                 found - 1,
             )

@@ -147,7 +147,10 @@ def _show(report: JournalReport) -> None:
         if segment.reason is not None:
             out.print(f"  {segment.path.name}: offset {segment.offset}: {segment.reason}", markup=False, soft_wrap=True)
     if report.damaged:
-        out.print(f"Save what is whole: eventstore journal salvage {report.directory}", markup=False, soft_wrap=True)
+        advice = f"eventstore journal salvage {report.directory}"
+        if report.trader_id is None:  # no header is left
+            advice += " --trader ID --owner ID; eventstore status URL --json has the owner, as writer.instance"
+        out.print(f"Save what is whole: {advice}", markup=False, soft_wrap=True)
 
 
 def _salvaged_json(salvaged: Salvaged) -> dict[str, Any]:

@@ -128,7 +128,9 @@ def _identity(home: Path, held: Survey, trader_id: str | None, owner: str | None
     known = [each.header for each in held.found if each.header]
     trader = known[-1].trader if known else trader_id
     if trader is None:
-        raise JournalError(f"no file in {home} tells whose it is; name the trader")
+        raise JournalError(
+            f"no file in {home} tells whose it is; name the trader, and who wrote last: --trader and --owner"
+        )
     if trader_id not in (None, trader):
         raise JournalError(f"{home} is the journal of {trader}, and not of {trader_id}")
     owners = tuple(each for each in held.owners if each != owner) + ((owner,) if owner else ())

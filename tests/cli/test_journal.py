@@ -87,7 +87,8 @@ def test_what_no_file_tells_can_be_said(eventstore: Run, tmp_path: Path) -> None
     assert done.returncode == 1
     assert "does not tell whose it is" in done.stdout
     assert json.loads(eventstore("journal", "inspect", tmp_path / "j", "--json").stdout)["trader_id"] is None
-    assert_one_line_error(eventstore("journal", "salvage", tmp_path / "j"), "name the trader")
+    assert f"eventstore journal salvage {tmp_path / 'j'} --trader ID --owner ID" in done.stdout
+    assert_one_line_error(eventstore("journal", "salvage", tmp_path / "j"), "name the trader", "--trader and --owner")
     done = eventstore("journal", "salvage", tmp_path / "j", "--trader", "T-1", "--owner", "writer")
     assert (done.returncode, done.stderr) == (0, "")
     journal = opened(tmp_path / "j")

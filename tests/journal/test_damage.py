@@ -60,7 +60,7 @@ def test_a_changed_byte_is_refused_with_file_and_offset_unless_it_is_in_the_very
         assert refused.path == path
         assert refused.offset == begins
         assert f"{path}: offset {begins}: " in str(refused)
-        assert "eventstore journal salvage" in str(refused)
+        assert f"`eventstore journal salvage {copy}`" in str(refused)
 
 
 @effort(60)
