@@ -81,7 +81,8 @@ class JournalDamaged(JournalError):
     def __init__(self, path: Path, offset: int, reason: str) -> None:
         super().__init__(
             f"{path}: offset {offset}: {reason}. Nothing was changed. Keep a copy of the directory; look at it with "
-            f"`eventstore journal inspect {path.parent}` and save what is whole with `eventstore journal salvage {path.parent}`"
+            f"`eventstore journal inspect {path.parent}` and save what is whole with "
+            f"`eventstore journal salvage {path.parent}`"
         )
         self.path = path
         self.offset = offset
