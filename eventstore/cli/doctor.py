@@ -65,7 +65,7 @@ def doctor(
         value_bytes_max=max(config.batch_bytes_max, config.value_bytes_max) if largest is None else largest,
     )
     with naming(place), working("looking"), examination.located(place) as url:
-        facts = examination.examine(url, wanted)
+        facts = examination.examine(url, wanted, embedded="://" not in place)
     findings = examine(facts)
     if as_json:
         _print_json(redact(url), facts, findings)

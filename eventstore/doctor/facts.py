@@ -265,6 +265,9 @@ class Facts:
         Where the log is first; then its replicas; then the other primaries of a cluster.
     recommended : Mapping[str, int]
         The settings that save memory.
+    embedded : bool
+        Whether it is an embedded server: this library writes its settings, at every start, and only the user of its
+        directory reaches it.
     """
 
     wanted: Wanted
@@ -275,6 +278,7 @@ class Facts:
     cluster: Cluster | None = None
     keys: LogKeys | None = None
     recommended: Mapping[str, int] = field(default_factory=dict)
+    embedded: bool = False
 
     def seen(self) -> list[Server]:
         """Return the servers that could be asked."""

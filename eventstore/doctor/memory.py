@@ -11,7 +11,8 @@ from eventstore.doctor.version import unseen_setting
 
 _FULL: Final = 1.0
 _NEARLY_FULL: Final = 0.8
-_ROOM: Final = "CONFIG SET maxmemory to more; or eventstore archive, and purge_closed_after_s"
+_LESS: Final = "eventstore archive, and purge_closed_after_s"
+_ROOM: Final = f"CONFIG SET maxmemory to more; or {_LESS}"
 _PACKED: Final = {
     "hash-max-ziplist-entries": "hash-max-listpack-entries",
     "hash-max-ziplist-value": "hash-max-listpack-value",
@@ -22,7 +23,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
     """Say what the memory of the servers means."""
     for server in facts.seen():
         yield _policy(server)
-        yield _left(server)
+        yield _left(facts, server)
         yield _packing(facts, server)
 
 
@@ -42,7 +43,7 @@ def _policy(server: Server) -> Finding:
     )
 
 
-def _left(server: Server) -> Finding:
+def _left(facts: Facts, server: Server) -> Finding:
     look = Look("memory_left", server.address, "INFO memory")
     used, limit, host = (server.number(name) for name in ("used_memory", "maxmemory", "total_system_memory"))
     if used is None or limit is None:
@@ -56,11 +57,11 @@ def _left(server: Server) -> Finding:
         return look.ok(found, "there is room")
     found = f"{_megabytes(used)}, no maxmemory" + (f", {_megabytes(host)} in the host" if host else "")
     if host and used >= _NEARLY_FULL * host:
-        return look.warning(found, "a host without memory kills the server, which loses what it had not saved", _ROOM)
+        return look.warning(found, "a host without memory kills the server, which loses what it had not saved", _LESS)
     return look.note(
         found,
         "nothing bounds it but the host, which kills a server that takes too much, instead of it refusing writes",
-        "CONFIG SET maxmemory to what the host can spare",
+        _LESS if facts.embedded else "CONFIG SET maxmemory to what the host can spare",
     )
 
 

@@ -98,6 +98,8 @@ def _default_user(facts: Facts, server: Server) -> Finding:
         return look.unseen("it could not be tried", means, mend)
     if not opened:
         return look.ok("who gives no password may not read", "only who has one gets in")
+    if facts.embedded:
+        return look.ok("who gives no password may read", "its socket is for the user of its directory alone")
     found = "who gives no password may read"
     if facts.wire in ("socket", "loopback"):
         return look.note(found, f"{means}; from this host it was reached without a network", mend)

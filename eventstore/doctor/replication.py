@@ -15,6 +15,7 @@ _BACKLOG_BYTES: Final = 16 << 20
 _CALL_BYTES: Final = 600
 """What one call takes of the stream to the replicas, measured for the recorded sessions: 430 to 620 bytes."""
 _BUFFER_BYTES: Final = 64 << 20
+_OWN: Final = "a server with replicas, in the place of the embedded one"
 _PARTITION: Final = (
     "a primary that was cut off goes on acknowledging: what it applied then is lost when it is back, and is written "
     "again while it is retained"
@@ -28,6 +29,8 @@ def judge(facts: Facts) -> Iterator[Finding]:
         if not server.is_replica:
             yield _replicas(facts, server)
             yield from _lags(server)
+        if facts.embedded:
+            continue  # nobody copies it
         if facts.replica_count() or facts.wanted.durability.replicas or server.is_replica:
             # A replica may be the primary tomorrow, and then goes by its own settings.
             yield _min_replicas(facts, server)
@@ -71,16 +74,19 @@ def _replicas(facts: Facts, server: Server) -> Finding:
     online = sum(replica.get("state") == "online" for replica in server.replicas())
     found = f"{online} online"
     if server.has_log and online < asked.replicas:
+        mend = (
+            f"as many replicas (REPLICAOF), or durability replicated({online})" if online else "REPLICAOF at a replica"
+        )
         return look.wrong(
             f"{found}, {asked.replicas} asked for",
             f"durability {asked} is not reached: the durable position stands still",
-            f"as many replicas (REPLICAOF), or durability replicated({online})" if online else "REPLICAOF at a replica",
+            _OWN if facts.embedded else mend,
         )
     if not online:
         return look.note(
             found,
             "there is one copy: with this server the log is lost, but for what a journal or an archive has",
-            "a replica, and Sentinel or a cluster",
+            _OWN if facts.embedded else "a replica, and Sentinel or a cluster",
         )
     return look.ok(found, "a failover can be made good")
 

@@ -28,6 +28,9 @@ def judge(facts: Facts) -> Iterator[Finding]:
 def _shape(facts: Facts) -> Finding:
     primaries = sum(not server.is_replica for server in facts.servers)
     replicas = max(sum(server.is_replica for server in facts.servers), facts.replica_count())
+    if facts.embedded:
+        look = Look("topology", "", "the directory")
+        return look.note("an embedded server", "when it ends nobody takes over: whoever opens next starts it again")
     if facts.topology == "plain":
         look = Look("topology", "", "the URL, INFO replication")
         found = f"one server, {replicas} replicas"

@@ -18,8 +18,8 @@ def judge(facts: Facts) -> Iterator[Finding]:
     for server in facts.seen():
         yield _version(server)
         yield _waitaof(facts, server)
-        yield _script_permissions(server)
-        yield _half_transactions(server)
+        yield _script_permissions(facts, server)
+        yield _half_transactions(facts, server)
 
 
 def _version(server: Server) -> Finding:
@@ -54,7 +54,7 @@ def _waitaof(facts: Facts, server: Server) -> Finding:
     return look.note("it does not know WAITAOF", f"{needs}, which can not be asked for there")
 
 
-def _script_permissions(server: Server) -> Finding:
+def _script_permissions(facts: Facts, server: Server) -> Finding:
     look = Look("script_permissions", server.address, "EVAL 'return redis.acl_check_cmd ~= nil' 0")
     means = "before Redis 7.0 a script can not ask whether it may write: a user who lacks a command leaves half a batch"
     if server.scripts is None or server.scripts.refused:
@@ -62,10 +62,12 @@ def _script_permissions(server: Server) -> Finding:
         return look.unseen(why or "no script was tried", means, "+eval, as eventstore acl prints it")
     if server.scripts.asks_permission:
         return look.ok("scripts can ask what they may do", "what is not allowed shows before a batch writes anything")
+    if facts.embedded:
+        return look.ok("scripts can not ask what they may do", "its only user may do everything")
     return look.note("scripts can not ask what they may do", means, "give the writer all that eventstore acl prints")
 
 
-def _half_transactions(server: Server) -> Finding:
+def _half_transactions(facts: Facts, server: Server) -> Finding:
     look = Look("half_transactions", server.address, "INFO server, CONFIG GET aof-load-truncated")
     means = (
         "killed in the middle of a batch, it keeps the half of it in its append-only file, and executes that at the "
@@ -76,6 +78,8 @@ def _half_transactions(server: Server) -> Finding:
     if not server.keeps_halves:
         return look.ok("not affected: of a version with the fix, or without an append-only file", "no half is kept")
     found = f"{server.flavour} {server.version_text} with an append-only file"
+    if facts.embedded:
+        return look.ok(found, "a half that a crash left is cut off before the server is started again")
     truncated = server.setting("aof-load-truncated")
     if truncated == "no":
         return look.note(

@@ -44,8 +44,8 @@ def located(place: str | Path) -> Iterator[str]:
         yield server.url
 
 
-def examine(url: str, wanted: Wanted) -> Facts:
-    """Look at all that `url` leads to.
+def examine(url: str, wanted: Wanted, *, embedded: bool = False) -> Facts:
+    """Look at all that `url` leads to, which is an embedded server or not.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def examine(url: str, wanted: Wanted) -> Facts:
     StorageError
         If there is no server that can be asked.
     """
-    return _Examination(url, wanted).run()
+    return replace(_Examination(url, wanted).run(), embedded=embedded)
 
 
 class _Examination:

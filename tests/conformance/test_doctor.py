@@ -51,7 +51,7 @@ def test_everybody_is_found_and_nothing_is_wrong(topology: Topology) -> None:
         False, *[True] * topology.replicas_each,
     ]  # fmt: skip
     assert worst(found, "log") == worst(found, "foreign_keys") == worst(found, "reachable") == "ok"
-    assert worst(found, "default_user") == ("note" if topology.name in ("embedded", "unix") else "ok")
+    assert worst(found, "default_user") == ("note" if topology.name == "unix" else "ok")
     assert worst(found, "transport") == "ok"
     if topology.replicas_each:
         port = topology.primary(KEYS.namespace).port

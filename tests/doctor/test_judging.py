@@ -321,6 +321,7 @@ _any = st.builds(
     cluster=st.none() | st.builds(Cluster, refused=_text, state=_text, covered=st.integers(0, 16_384), owner=_text),
     keys=st.none() | st.builds(LogKeys, refused=_text, fence_id=st.none() | _text, last_id=st.none() | _text),
     recommended=st.just(COMPACT),
+    embedded=st.booleans(),
 )  # fmt: skip
 
 
