@@ -566,8 +566,9 @@ class Persister:
 
     def _too_late(self, timeout_s: float, level: Level) -> SyncTimeout:
         return SyncTimeout(
-            f"sync: not {level} within {timeout_s} s: {len(self._backlog)} commands wait and {self._writer.in_doubt} "
-            f"are in doubt ({self.board.now.reason or 'the server is slow'}); they will be written, see the log"
+            f"sync: not {level} within {round(timeout_s, 3)} s: {len(self._backlog)} commands wait and "
+            f"{self._writer.in_doubt} are in doubt "
+            f"({self.board.now.reason or 'the server is slow'}); they will be written, see the log"
         )
 
     def refuse_to_wait_for_itself(self, operation: str) -> None:

@@ -134,7 +134,15 @@ def read_final(path: Path) -> dict[str, Any]:
 
 
 def trader_of(path: Path) -> TraderId:
-    """Return the trader whose recording `path` is: the first one that an event names. Raises `RecordingError`."""
+    """Return the trader whose recording `path` is. Raises `RecordingError`, also if no call names one."""
+    named = named_in(path)
+    if named is None:
+        raise RecordingError(f"{path}: no call names a trader; name one, with --trader on the command line")
+    return named
+
+
+def named_in(path: Path) -> TraderId | None:
+    """Return the first trader that an event of the recording at `path` names, if any does. Raises `RecordingError`."""
     for number, line in read_numbered(path):
         for part in (line.get("event"), line.get("order"), line.get("position")):
             trader_id = part.get("trader_id") if isinstance(part, dict) else None
@@ -143,7 +151,7 @@ def trader_of(path: Path) -> TraderId:
                     return TraderId(trader_id)
                 except (TypeError, ValueError) as error:
                     raise RecordingError(f"{path} line {number}: {error}") from error
-    raise RecordingError(f"{path}: no call names a trader; pass one")
+    return None
 
 
 def play(

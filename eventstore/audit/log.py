@@ -25,8 +25,6 @@ class Log:
 
     Raises
     ------
-    AuditError
-        When it is made, if the trader has no log in either place.
     StorageError, ArchiveError
         By every method, if what it reads can not be read.
     """
@@ -38,8 +36,6 @@ class Log:
         archive: Archive | None = None,
         behind: Behind | None = None,
     ) -> None:
-        if archive is None and (stream is None or stream.fence() is None):
-            raise AuditError(f"{trader_id} has no log there: `eventstore status` shows who has one")
         self.trader_id = trader_id
         self.keys = Keys(trader_id)
         self.stream = stream

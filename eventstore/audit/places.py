@@ -43,7 +43,10 @@ def open_log(place: str | Path, trader_id: TraderId | None = None, archive: str 
     with observe(place) as observer:
         trader_id = trader_id if trader_id is not None else only(observer.traders(), observer.url)
         archived = None if archive is None else Archive.open(archive, trader_id)
-        yield Log(trader_id, observer.reader(trader_id), archived, observer.behind(trader_id))
+        stream = observer.reader(trader_id)
+        if archived is None and stream.fence() is None:
+            raise AuditError(f"{trader_id} has no log at {observer.url}: `eventstore status` shows who has one")
+        yield Log(trader_id, stream, archived, observer.behind(trader_id))
 
 
 def only(traders: list[TraderId], place: str | Path) -> TraderId:

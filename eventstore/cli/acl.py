@@ -7,10 +7,10 @@ from typing import Annotated, cast
 
 import typer
 
+from eventstore.cli.audited import named_trader
 from eventstore.cli.entries import write_line
 from eventstore.durability import Durability
 from eventstore.errors import ConfigError
-from eventstore.model.identifiers import TraderId
 from eventstore.permissions import Grant, Task, Topology, as_acl_file, as_command, sentinel_commands, sentinel_rules
 
 
@@ -71,7 +71,7 @@ def acl(
         raise typer.BadParameter(str(error), param_hint="--durability") from error
     grant = Grant(
         tasks=tasks,
-        trader_id=None if trader is None else TraderId(trader),
+        trader_id=None if trader is None else named_trader(trader),
         durability=asked,
         topology=topology,
         replicas=from_replica,

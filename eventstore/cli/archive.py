@@ -11,8 +11,8 @@ from eventstore.audit.archive import Segment
 from eventstore.audit.archive.archiver import Archiver, Outcome
 from eventstore.audit.archive.retention import Criterion
 from eventstore.audit.places import only
-from eventstore.cli.audited import JsonOption, ServerPlace, TraderOption, Watched, observed
-from eventstore.cli.output import bytes_text, console, counted, print_json
+from eventstore.cli.audited import JsonOption, ServerPlace, TraderOption, Watched, named_trader, observed
+from eventstore.cli.output import CommandFailed, bytes_text, console, counted, print_json
 from eventstore.cli.units import age_s, size_bytes
 from eventstore.model.identifiers import TraderId
 
@@ -50,8 +50,10 @@ def archive(
         keep_bytes=None if keep_bytes is None else size_bytes(keep_bytes),
     )
     with observed(place) as observer:
-        trader_id = only(observer.traders(), observer.url) if trader is None else TraderId(trader)
+        trader_id = only(observer.traders(), observer.url) if trader is None else named_trader(trader)
         stream = observer.reader(trader_id)
+        if stream.fence() is None:
+            raise CommandFailed(f"{trader_id} has no log at {observer.url}, so there is nothing to archive")
         with Watched("looking" if dry_run else "archiving") as watched:
             archiver = Archiver(to, trader_id, stream, observer.trimmer(trader_id), on_entries=watched.advance)
             done = archiver.look(criterion) if dry_run else archiver.run(criterion)

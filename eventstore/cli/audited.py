@@ -26,6 +26,7 @@ from rich.progress import (
 from eventstore.audit import Filter, Log, Moment, State, open_log, state_at
 from eventstore.audit.archive import is_archive
 from eventstore.cli.output import CommandFailed, console, counted, naming
+from eventstore.model.errors import ModelError
 from eventstore.model.identifiers import TraderId
 from eventstore.storage.observer import Observer, observe
 
@@ -51,11 +52,19 @@ def audited(place: str, trader: str | None, archive: Path | None) -> Iterator[Lo
 
     If it is read from a replica, standard error says how far that was behind.
     """
-    with naming(place), open_log(place, None if trader is None else TraderId(trader), archive) as log:
+    with naming(place), open_log(place, None if trader is None else named_trader(trader), archive) as log:
         if log.behind is not None:
             entries = counted(log.behind.entries, "entry", "entries")
             sys.stderr.write(f"note: read from {log.behind.replica}, which was {entries} behind the primary\n")
         yield log
+
+
+def named_trader(text: str) -> TraderId:
+    """Return the trader that ``--trader`` names. Raises `typer.BadParameter`."""
+    try:
+        return TraderId(text)
+    except ModelError as error:
+        raise typer.BadParameter(str(error), param_hint="--trader") from error
 
 
 @contextmanager
@@ -85,6 +94,29 @@ def moment(text: str) -> Moment:
     if text.isascii() and text.isdigit():
         return Moment(int(text), None)
     return Moment(None, time_ns(text))
+
+
+def span(since: str | None, until: str | None) -> tuple[Moment | None, Moment | None]:
+    """Read the first and the last moment that are asked for. Raises `typer.BadParameter`, also if they are swapped."""
+    first, last = (None if text is None else moment(text) for text in (since, until))
+    if first is not None and last is not None:
+        for begin, end in zip(first, last, strict=True):
+            if begin is not None and end is not None and begin > end:
+                raise typer.BadParameter(f"{since} is behind --until {until}", param_hint="--since")
+    return first, last
+
+
+def refuse_beyond(log: Log, since: Moment | None) -> None:
+    """Raise `CommandFailed` if `log` has not come to the position `since`; the one that comes next is right."""
+    position = None if since is None else since.position
+    if position is not None and position > log.end().position + 1:
+        raise _not_reached(log, position)
+
+
+def _not_reached(log: Log, position: int) -> CommandFailed:
+    return CommandFailed(
+        f"position {position} is not in the log of {log.trader_id}, which ends at {log.end().position}"
+    )
 
 
 def time_ns(text: str) -> int:
@@ -123,7 +155,7 @@ def state_at_moment(log: Log, text: str | None) -> State:
     position, at_ns = (None, None) if text is None else moment(text)
     end = log.end().position
     if position is not None and position > end:
-        raise CommandFailed(f"position {position} is not in the log of {log.trader_id}, which ends at {end}")
+        raise _not_reached(log, position)
     with Watched("folding the log", end if position is None else position) as watched:
         return state_at(log, position, at_ns, on_entry=lambda _: watched.advance())
 

@@ -46,7 +46,9 @@ def demo(
 ) -> None:
     """Write recorded trading sessions, end the process, load the state back in a new one, and compare it."""
     if session is not None and session not in SESSIONS:
-        raise CommandFailed(f"there is no session {session!r}; there are {', '.join(SESSIONS)}")
+        raise typer.BadParameter(
+            f"there is no session {session!r}; there are {', '.join(SESSIONS)}", param_hint="--session"
+        )
     out = console()
     start = time.perf_counter()
     with _home(directory, keep) as home:

@@ -11,14 +11,13 @@ import typer
 from rich.text import Text
 
 from eventstore.cli.acl import Role
-from eventstore.cli.audited import JsonOption, ServerPlace
+from eventstore.cli.audited import JsonOption, ServerPlace, named_trader
 from eventstore.cli.output import console, counted, iso, naming, print_json, working
 from eventstore.config import CacheDatabaseConfig
 from eventstore.doctor import SEVERITIES, Finding, examine
 from eventstore.doctor.facts import Facts, Wanted
 from eventstore.durability import Durability
 from eventstore.errors import ConfigError
-from eventstore.model.identifiers import TraderId
 from eventstore.permissions import Task
 from eventstore.storage import examination
 from eventstore.storage.location import redact
@@ -59,7 +58,7 @@ def doctor(
     except ConfigError as error:
         raise typer.BadParameter(str(error), param_hint="--durability") from error
     wanted = Wanted(
-        trader_id=None if trader is None else TraderId(trader),
+        trader_id=None if trader is None else named_trader(trader),
         task=cast(Task, str(role)),
         durability=asked,
         value_bytes_max=max(config.batch_bytes_max, config.value_bytes_max) if largest is None else largest,

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from eventstore.audit import Facts, Filter, Moment, gist, iso_ms, iso_ns, plain, plain_command
-from eventstore.cli.audited import moment
+from eventstore.audit import Facts, Filter, gist, iso_ms, iso_ns, plain, plain_command
+from eventstore.cli.audited import span
 from eventstore.cli.output import discard_output
 from eventstore.codec import MsgPackSerializer
 
@@ -55,13 +55,9 @@ def filter_of(
 ) -> Filter:
     """Return the filter that the options of a verb say. Raises `typer.BadParameter`."""
     try:
-        return Filter(kinds or (), ids or (), strategies or (), instruments or (), _moment(since), _moment(until))
+        return Filter(kinds or (), ids or (), strategies or (), instruments or (), *span(since, until))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-
-
-def _moment(text: str | None) -> Moment | None:
-    return None if text is None else moment(text)
 
 
 @contextmanager

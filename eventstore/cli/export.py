@@ -9,7 +9,16 @@ import typer
 
 from eventstore.audit import TABLES
 from eventstore.audit import export as exported
-from eventstore.cli.audited import ArchiveOption, JsonOption, Place, TraderOption, Watched, audited, tell_of_archive
+from eventstore.cli.audited import (
+    ArchiveOption,
+    JsonOption,
+    Place,
+    TraderOption,
+    Watched,
+    audited,
+    refuse_beyond,
+    tell_of_archive,
+)
 from eventstore.cli.entries import (
     IdOption,
     InstrumentOption,
@@ -51,6 +60,7 @@ def export(
     wanted = filter_of(kind, an_id, strategy, instrument, since, until)
     tables = list(TABLES) if table == "all" else [name.strip() for name in table.split(",")]
     with audited(place, trader, archive) as log:
+        refuse_beyond(log, wanted.since)
         first, end = log.start().position + 1, log.end().position
         with Watched("exporting", max(end - first + 1, 0)) as watched:
             try:

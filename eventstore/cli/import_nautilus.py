@@ -74,9 +74,10 @@ def import_nautilus(
     The source is only read. The node should not run meanwhile.
     """
     is_net = None if positions is None else positions is Commissions.NET
-    with nautilus_server(source) as server:
-        with naming(source):
-            keyspace = _choose(server, trader, instance)
+    if "://" not in source:
+        raise typer.BadParameter(f"{source!r:.80} is no URL, such as redis://localhost:6379", param_hint="SOURCE_URL")
+    with naming(source), nautilus_server(source) as server:
+        keyspace = _choose(server, trader, instance)
         with naming(to):
             outcome = import_keyspace(server, keyspace, to, dry_run, Watched, is_net)
     if as_json:

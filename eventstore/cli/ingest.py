@@ -14,12 +14,13 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from eventstore.cli.audited import named_trader
 from eventstore.cli.output import CommandFailed, bytes_text, console, micros_text, naming, print_json
 from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
 from eventstore.errors import SyncTimeout
 from eventstore.model.identifiers import TraderId
-from eventstore.recording import RecordingError, count_calls, play, trader_of
+from eventstore.recording import RecordingError, count_calls, named_in, play, trader_of
 from eventstore.storage.observer import observe
 
 FORMAT = 1
@@ -77,13 +78,21 @@ def ingest(
 
     A directory is one of an embedded server, which is started for as long as it is needed.
     """
-    trader_id = trader_of(session) if trader is None else TraderId(trader)
+    trader_id = trader_of(session) if trader is None else _not_another(session, named_trader(trader))
     with naming(to):
         done = ingest_session(session, to, trader_id)
     if as_json:
         print_json(done.to_json())
     else:
         _show(done, to)
+
+
+def _not_another(session: Path, trader_id: TraderId) -> TraderId:
+    """Return `trader_id`. Raises `CommandFailed` if the session is another trader's, before it becomes the writer."""
+    named = named_in(session)
+    if named not in (None, trader_id):
+        raise CommandFailed(f"{session} is of {named}; --trader is for a session in which no call names a trader")
+    return trader_id
 
 
 def ingest_session(session: Path, to: str, trader_id: TraderId) -> Ingested:

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from eventstore.audit import last, read
-from eventstore.cli.audited import ArchiveOption, JsonOption, Place, TraderOption, Watched, audited, tell_of_archive
+from eventstore.cli.audited import (
+    ArchiveOption,
+    JsonOption,
+    Place,
+    TraderOption,
+    Watched,
+    audited,
+    refuse_beyond,
+    tell_of_archive,
+)
 from eventstore.cli.entries import (
     FullOption,
     IdOption,
@@ -40,6 +49,7 @@ def log(
     """Print the entries of a log, a line each, the oldest first. Only reads."""
     wanted = filter_of(kind, an_id, strategy, instrument, since, until)
     with until_the_reader_has_enough(), audited(place, trader, archive) as opened:
+        refuse_beyond(opened, wanted.since)
         if last_n is None:
             tell_of_archive(opened, wanted)
         total = None if last_n is not None else max(opened.end().position - opened.start().position, 0)

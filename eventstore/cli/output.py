@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import typer
 from rich.console import Console
 
-from eventstore.errors import EventStoreError, StorageError
-from eventstore.storage.location import redact
+from eventstore.errors import ConfigError, EventStoreError, StorageError
+from eventstore.storage.location import Location, redact
 
 _PIPED_WIDTH = 160  # columns where nobody looks at a terminal: lines that programs search stay whole
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,7 +26,18 @@ class CommandFailed(EventStoreError):
 
 @contextmanager
 def naming(place: str) -> Iterator[None]:
-    """Let errors of the server inside say which server it was."""
+    """Let errors of the server inside say which server it was.
+
+    Raises
+    ------
+    typer.BadParameter
+        If `place` is a URL that can not be used.
+    """
+    if "://" in place:
+        try:
+            Location.parse(place)
+        except ConfigError as error:
+            raise typer.BadParameter(str(error)) from error
     try:
         yield
     except StorageError as error:

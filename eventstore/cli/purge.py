@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from eventstore.audit.places import only
-from eventstore.cli.audited import JsonOption, ServerPlace, TraderOption, observed
+from eventstore.cli.audited import JsonOption, ServerPlace, TraderOption, named_trader, observed
 from eventstore.cli.output import CommandFailed, console, counted, print_json, working
 from eventstore.cli.status import trader_status
 from eventstore.cli.units import age_s
 from eventstore.config import CacheDatabaseConfig
 from eventstore.database import RedisCacheDatabase
-from eventstore.model.identifiers import TraderId
 
 FORMAT = 1
 """Version of what ``--json`` prints; see docs/cli.md."""
@@ -40,7 +39,7 @@ def purge(
     """
     age = age_s(older_than)
     with observed(place) as observer:
-        trader_id = only(observer.traders(), observer.url) if trader is None else TraderId(trader)
+        trader_id = only(observer.traders(), observer.url) if trader is None else named_trader(trader)
         if not trader_status(observer, trader_id).closed and not take_over:
             raise CommandFailed(
                 f"{trader_id}: the last writer has not closed; if it runs, purging from here would stop it. Let the "

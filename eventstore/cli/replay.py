@@ -19,7 +19,8 @@ from eventstore.cli.audited import (
     Place,
     TraderOption,
     audited,
-    moment,
+    refuse_beyond,
+    span,
     state_at_moment,
 )
 from eventstore.cli.entries import (
@@ -75,8 +76,10 @@ def replay(
 
 
 def _pace(log: Log, speed: float, since: str | None, until: str | None, full: bool, as_json: bool) -> None:
-    first, since_ns = (None, None) if since is None else moment(since)
-    last, until_ns = (None, None) if until is None else moment(until)
+    begin, end = span(since, until)
+    refuse_beyond(log, begin)
+    first, since_ns = begin or (None, None)
+    last, until_ns = end or (None, None)
     after = log.start().position if first is None else max(first - 1, 0)
     try:
         entries = replay_entries(log, after, last, since_ns=since_ns, until_ns=until_ns, speed=speed)

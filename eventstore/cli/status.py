@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from eventstore.cli.audited import observed
+from eventstore.cli.audited import named_trader, observed
 from eventstore.cli.fleet import show_all
 from eventstore.cli.output import CommandFailed, age_text, bytes_text, console, iso, print_json
 from eventstore.cli.owners import closed, owner_of
@@ -116,7 +116,7 @@ def status(
         if all_traders:
             show_all(observer, as_json=as_json)
             return
-        traders = observer.traders() if trader is None else [TraderId(trader)]
+        traders = observer.traders() if trader is None else [named_trader(trader)]
         found = [trader_status(observer, trader_id) for trader_id in traders]
     if as_json:
         now_ns = time.time_ns()

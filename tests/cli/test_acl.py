@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from eventstore.cli import app
 from eventstore.permissions import NEEDED
-from tests.support.cli import Run, assert_one_line_error
+from tests.support.cli import Run, assert_wrong_usage
 from tests.support.redis_server import RedisServer
 
 
@@ -65,4 +65,5 @@ def test_what_makes_no_sense_is_wrong_usage(wrong: list[str]) -> None:
 
 
 def test_what_is_no_trader_is_said(eventstore: Run) -> None:
-    assert_one_line_error(eventstore("acl", "--trader", "{"), "TraderId")
+    for text in ("{", "a b"):
+        assert_wrong_usage(eventstore("acl", "--trader", text), "--trader", "TraderId")

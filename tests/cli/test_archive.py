@@ -76,6 +76,12 @@ def test_wrong_usage_is_told(eventstore: Run, log: str, tmp_path: Path, argument
     assert not is_archive(tmp_path)
 
 
+def test_a_trader_without_a_log_leaves_no_directory(eventstore: Run, log: str, tmp_path: Path) -> None:
+    done = eventstore("archive", log, "--to", tmp_path / "a", "--keep", 0, "--trader", "NOPE-1")
+    assert_one_line_error(done, f"NOPE-1 has no log at {log}")
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_refusal_is_one_line(eventstore: Run, log: str, redis_server: RedisServer, tmp_path: Path) -> None:
     assert eventstore("archive", log, "--to", tmp_path, "--keep", 0).returncode == 0
     with redis_server.client() as client:

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 import eventstore.cli.demo as demo_module
-from tests.support.cli import NAMES, Run, assert_one_line_error, session
+from tests.support.cli import NAMES, Run, assert_one_line_error, assert_wrong_usage, session
 
 
 def test_every_session_comes_back_equal_and_nothing_is_left_behind(eventstore: Run, scratch: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_temporary_directory_can_be_kept(eventstore: Run, scratch: Path) -> No
 
 
 def test_an_unknown_session_is_refused_with_the_names_of_those_that_there_are(eventstore: Run) -> None:
-    assert_one_line_error(eventstore("demo", "--session", "moon"), "'moon'", *NAMES)
+    assert_wrong_usage(eventstore("demo", "--session", "moon"), "'moon'", *NAMES)
 
 
 def test_a_failure_of_the_writing_process_ends_it(eventstore: Run, scratch: Path) -> None:

@@ -20,6 +20,7 @@ from tests.support.cli import (
     Run,
     assert_documented,
     assert_one_line_error,
+    assert_wrong_usage,
     final,
     first_lines,
     session,
@@ -134,8 +135,8 @@ def test_the_calls_before_a_line_that_can_not_be_played_are_written(
 
 def test_a_session_that_names_no_trader_needs_one(eventstore: Run, redis_url: str, scratch: Path) -> None:
     path = write_session(scratch / "s.jsonl", [{"call": "add", "key": "k", "value": "00ff"}])
-    assert_one_line_error(eventstore("ingest", path, "--to", redis_url), str(path), "no call names a trader")
-    assert_one_line_error(eventstore("ingest", path, "--to", redis_url, "--trader", "X{1}"), "braces")
+    assert_one_line_error(eventstore("ingest", path, "--to", redis_url), str(path), "no call names", "--trader")
+    assert_wrong_usage(eventstore("ingest", path, "--to", redis_url, "--trader", "X{1}"), "braces")
     assert eventstore("ingest", path, "--to", redis_url, "--trader", "X-1").returncode == 0
     with RedisCacheDatabase(TraderId("X-1"), config=CacheDatabaseConfig(url=redis_url)) as database:
         assert database.load() == {"k": b"\x00\xff"}
@@ -143,17 +144,25 @@ def test_a_session_that_names_no_trader_needs_one(eventstore: Run, redis_url: st
 
 def test_another_traders_orders_are_refused(eventstore: Run, redis_url: str) -> None:
     done = eventstore("ingest", session("emacross"), "--to", redis_url, "--trader", "OTHER-1")
-    assert_one_line_error(done, f"it is an order of {TRADER}")
+    assert_one_line_error(done, f"emacross.jsonl.gz is of {TRADER}; --trader is for")
+    assert "no trader has a log" in eventstore("status", redis_url).stdout
 
 
 def test_a_server_that_can_not_be_used_is_named_without_its_password(eventstore: Run, scratch: Path) -> None:
     for place, *reasons in (
         ("redis://joe:secret@127.0.0.1:1", "redis://joe:***@127.0.0.1:1", "can not be reached"),
         (f"unix://{scratch}/absent.sock", f"error: open the database of {TRADER} at unix://{scratch}/absent.sock: the"),
-        ("http://127.0.0.1", "expected one of redis://"),
         (str(session("emacross")), str(session("emacross"))),
     ):
         assert_one_line_error(eventstore("ingest", session("emacross"), "--to", place), *reasons)
+
+
+def test_what_is_no_url_is_wrong_usage_of_every_verb(eventstore: Run) -> None:
+    for verb, *arguments in (("ingest", session("emacross"), "--to"), ("status",), ("log",), ("doctor",)):
+        assert_wrong_usage(eventstore(verb, *arguments, "http://joe:secret@h"), "joe:***@h", "expected one of redis://")
+        assert_wrong_usage(eventstore(verb, *arguments, "redis://h?foo=bar"), "has no option foo")
+    assert_wrong_usage(eventstore("import-nautilus", "http://h", "--to", "d"), "expected one of redis://")
+    assert_wrong_usage(eventstore("import-nautilus", "data", "--to", "d"), "SOURCE_URL", "'data' is no URL")
 
 
 def test_wrong_usage_is_exit_status_2(eventstore: Run) -> None:

@@ -17,7 +17,7 @@ from eventstore.audit import TABLES, open_log
 from eventstore.model import TraderId
 from eventstore.recording import play
 from tests.support.archives import Writer
-from tests.support.cli import TRADER, Run, assert_documented, assert_one_line_error, session
+from tests.support.cli import TRADER, Run, assert_documented, assert_one_line_error, assert_wrong_usage, session
 from tests.support.databases import open_database
 from tests.support.processes import ROOT
 from tests.support.redis_server import RedisServer
@@ -80,8 +80,28 @@ def test_what_is_wrong_is_one_line_or_wrong_usage(eventstore: Run, recorded: str
     assert eventstore("log", recorded, "--kind", "nonsense").returncode == 2
     assert eventstore("log", recorded, "--since", "yesterday").returncode == 2
     assert eventstore("export", recorded, "--to", "x", "--format", "xlsx").returncode == 2
-    assert_one_line_error(eventstore("log", recorded, "--trader", "T-9"), "T-9 has no log")
+    assert_one_line_error(eventstore("log", recorded, "--trader", "T-9"), f"T-9 has no log at {recorded}: ")
     assert_one_line_error(eventstore("explain", recorded, "O-nothing"), "nothing in the log", "O-nothing")
+
+
+@pytest.mark.parametrize(
+    "verb", [("log",), ("export", "--to", "x", "--format", "csv"), ("replay", "--speed", "1000")], ids=" ".join
+)
+def test_a_range_that_is_none_is_told(
+    eventstore: Run, recorded: str, verb: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One behind the end of the log, or one that ends before it begins. What comes next may be asked for."""
+    monkeypatch.chdir(tmp_path)
+    name, *options = verb
+    for since in (1521, 9999):
+        done = eventstore(name, recorded, *options, "--since", since)
+        assert_one_line_error(done, f"position {since} is not in the log of {TRADER}, which ends at 1519")
+    for since, until in (("5", "2"), ("2026-01-02", "2026-01-01")):
+        done = eventstore(name, recorded, *options, "--since", since, "--until", until)
+        assert_wrong_usage(done, "--since", f"{since} is behind --until {until}")
+    assert list(tmp_path.iterdir()) == []
+    for given in (("--since", 1520), ("--since", 5, "--until", "2001-01-01")):
+        assert eventstore(name, recorded, *options, *given).returncode == 0
 
 
 def test_text_of_others_can_not_forge_lines(eventstore: Run, redis_url: str, redis_server: RedisServer) -> None:

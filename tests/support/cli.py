@@ -63,6 +63,14 @@ def assert_one_line_error(done: subprocess.CompletedProcess[str], *expected: str
         assert part in lines[0]
 
 
+def assert_wrong_usage(done: subprocess.CompletedProcess[str], *expected: str) -> None:
+    """The command was refused with status 2 before it did anything, and says everything `expected`."""
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert "Traceback" not in done.stderr
+    for part in expected:
+        assert part in done.stderr
+
+
 def documented_fields(verb: str) -> dict[str, str]:
     """The fields that docs/cli.md promises of the JSON of a verb, and their types."""
     text = (ROOT / "docs" / "cli.md").read_text()
