@@ -7,7 +7,15 @@ import sys
 
 from tests.support.processes import ROOT
 
-WITHOUT = "import sys; sys.modules['nautilus_trader'] = None; import eventstore.integrations.nautilus"
+WITHOUT = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name == "nautilus_trader":
+            raise ModuleNotFoundError(name=name)
+sys.meta_path.insert(0, Hidden())
+import eventstore.integrations.nautilus
+"""
 
 
 def test_without_nautilus_trader_it_is_said_how_to_install_it() -> None:
