@@ -43,7 +43,8 @@ def from_file(path: Path) -> Credentials:
         try:
             lines = path.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"credentials_file {path} can not be read: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ValueError(f"credentials_file {path} can not be read: {reason}") from error
         if len(lines) < 2:
             raise ValueError(f"credentials_file {path} has to have two lines, user name and password")
         return lines[0], lines[1]

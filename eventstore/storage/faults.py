@@ -16,7 +16,7 @@ _HELD: dict[str, str] = {
     "OOM": "the server is out of memory: raise maxmemory or free some",
     "MISCONF": "the server can not persist to its disk: free space, or see its log",
     "NOAUTH": "the server wants a password: put it in the URL",
-    "NOCREDENTIALS": "nobody says who we are: mend the credentials_file of the URL, or what the program gives",
+    "NOCREDENTIALS": "user name and password can not be had: see to the credentials_file, or the program's own",
     "NOPERM": "this user lacks a permission: see docs/redis-layout.md for the commands and keys that are used",
     "WRONGPASS": "the user name or password is wrong: correct it in the URL",
     "NOAOF": "the append-only file is off: set appendonly yes at the server, or ask for another durability",

@@ -101,7 +101,7 @@ def test_wrong_usage_and_servers_that_are_not_there(eventstore: Run, redis_serve
 def test_credentials_that_can_not_be_read_are_said(eventstore: Run, redis_server: RedisServer) -> None:
     url = f"{redis_server.url}?credentials_file=/nowhere"
     done = eventstore("doctor", url)
-    assert "nobody says who we are" in done.stdout
+    assert "user name and password can not be had" in done.stdout
     assert "credentials_file /nowhere can not be read" in done.stdout
     assert_one_line_error(eventstore("status", url), "credentials_file /nowhere can not be read")
 

@@ -149,7 +149,7 @@ def test_a_password_is_read_anew_for_every_connection(tmp_path: Path) -> None:
     with RedisServer(tcp=True) as server:
         url = f"{server.url}?credentials_file={secret}"
         with connect(url, 5.0, "test") as client:
-            with pytest.raises(Held, match=r"nobody says who we are.*credentials_file .*redis can not be read"):
+            with pytest.raises(Held, match=r"can not be had: .*credentials_file .*redis can not be read"):
                 server_facts(client)
             secret.write_text("node\nfirst\n")
             with pytest.raises(Held, match="the user name or password is wrong"):
