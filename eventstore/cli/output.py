@@ -41,8 +41,10 @@ def naming(place: str) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        named, said = redact(place), str(error)
-        raise CommandFailed(said if named in said else f"{named}: {said}") from error
+        said = str(error)
+        # An opening names the URL itself; the name of a directory may be in any text.
+        named = "://" in place and redact(place) in said
+        raise CommandFailed(said if named else f"{redact(place)}: {said}") from error
 
 
 def console(*, stderr: bool = False) -> Console:

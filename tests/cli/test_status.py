@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
 from eventstore import CacheDatabaseConfig, RedisCacheDatabase
 from eventstore.model import TraderId
 from tests.support.cli import Run, assert_documented, assert_one_line_error
@@ -68,6 +70,13 @@ def test_the_text_says_the_same(eventstore: Run, redis_url: str) -> None:
     for text in ("T-1", "3, entry ", "epoch 1", f"pid {os.getpid()}: not closed", "seconds ago", "general 1"):
         assert text in running
     assert f"pid {os.getpid()}: closed in order" in closed
+
+
+def test_a_directory_is_named_whatever_the_error_says(
+    eventstore: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_one_line_error(eventstore("status", "data"), "error: data: no data of an embedded server there")
 
 
 def test_every_trader_is_found_among_foreign_keys_and_one_can_be_named(
