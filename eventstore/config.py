@@ -155,7 +155,7 @@ class CacheDatabaseConfig:
         If a setting is of another type or out of its bounds, or both `url` and `directory` are given.
     """
 
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)  # which may have a password in it
     directory: str | Path | None = None
     credentials: Callable[[], tuple[str, str]] | None = field(default=None, repr=False)
     timeout_s: float = 5.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ _PASSED_ON: Final[dict[str, tuple[str, ...]]] = {
 """What the driver is told as the URL has it, by the scheme of one of the servers."""
 
 _HIDDEN: Final = "***"
+_ENDS_A_NAME, _ENDS_AN_AUTHORITY = re.compile("[:/?#]"), re.compile("[/?#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +79,31 @@ class Location:
         """
         try:
             return _parse(url)
-        except ConfigError:
-            raise
-        except (ValueError, TypeError) as error:
+        except (ConfigError, ValueError, TypeError) as error:
+            if _is_cut(url):
+                # The error may have a part of the password in it.
+                hint = "percent-encode special characters in user name and password, such as / as %2F and ? as %3F"
+                raise ConfigError(f"url {redact(url)!r}: it can not be read; {hint}") from None
+            if isinstance(error, ConfigError):
+                raise
             raise ConfigError(f"url {redact(url)!r}: {error}") from error
 
 
 def redact(url: str) -> str:
-    """Return `url` without its password and query."""
+    """Return `url` without its password and query, even if they are not encoded as they should be."""
     scheme, separator, rest = url.partition("://")
-    rest = rest.partition("?")[0]
-    user, at, host = rest.rpartition("@")
-    if at:
-        rest = f"{user.partition(':')[0]}:{_HIDDEN}@{host}" if ":" in user else f"{user}@{host}"
-    return f"{scheme}{separator}{rest}"
+    head = rest.partition("?")[0]
+    user, at, host = (head if "@" in head else rest).rpartition("@")
+    if not at:
+        return f"{scheme}{separator}{head}"
+    name = _ENDS_A_NAME.split(user, maxsplit=1)[0]
+    return f"{scheme}{separator}{name if name == user else f'{name}:{_HIDDEN}'}@{host.partition('?')[0]}"
+
+
+def _is_cut(url: str) -> bool:
+    """Whether there is an @ behind what a reader takes for user, password and hosts."""
+    rest = url.partition("://")[2]
+    return "@" in rest[len(_ENDS_AN_AUTHORITY.split(rest, maxsplit=1)[0]) :]
 
 
 def at(address: Address) -> str:
@@ -104,6 +117,8 @@ def _parse(url: str) -> Location:
     if not separator or scheme not in SCHEMES:
         raise ConfigError(f"url {redact(url)!r}: expected one of {', '.join(f'{name}://' for name in SCHEMES)}")
     kind, plain = SCHEMES[scheme]
+    if "#" in rest:
+        raise ConfigError(f"url {redact(url)!r}: a # has to be percent-encoded, as %23")
     rest, _, query = rest.partition("?")
     said = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
     ours = {name: said.pop(name, "") for name in _OURS}
@@ -137,6 +152,8 @@ def _parse(url: str) -> Location:
             raise ConfigError(
                 f"url {redact(url)!r}: say behind the hosts what the sentinels call the primary: /mymaster"
             )
+    if plain == "rediss" and options.get("ssl_cert_reqs") != "none":
+        options.setdefault("ssl_check_hostname", True)  # older drivers do not by themselves
     sentinel_options = {
         name: value for name, value in options.items() if name.startswith("ssl_") or name == "connection_class"
     } | {name: ours[f"sentinel_{name}"] for name in ("username", "password") if ours[f"sentinel_{name}"]}

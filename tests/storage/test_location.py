@@ -6,10 +6,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.connection import SSLConnection, UnixDomainSocketConnection
 
+from eventstore.config import CacheDatabaseConfig
 from eventstore.errors import ConfigError
 from eventstore.storage.connect import connect, follows
 from eventstore.storage.location import Location
@@ -120,6 +121,35 @@ def test_no_error_and_no_text_shows_a_password(scheme: str, user: str, rest: str
     except ConfigError as error:
         said = str(error)
     assert "s3cr3t" not in said
+
+
+@given(
+    st.sampled_from(["redis", "rediss", "redis+sentinel", "redis+cluster"]),
+    st.sampled_from(["", "user", "12"]),
+    st.text("/?#@:=&1", min_size=1, max_size=4),
+    st.sampled_from(["h:6379/0", "h", "h/main", "h/main?db=0", "h?read_from=replica", "h?a=b"]),
+)
+@example("redis", "user", "?", "h:6379/0")
+@example("redis", "user", "?a=", "h:6379/0")
+@example("redis", "12", "/", "h")
+def test_nor_do_they_where_the_password_is_not_encoded(scheme: str, user: str, special: str, rest: str) -> None:
+    """Whatever a reader takes it for: it is asked to be encoded, or works as it is."""
+    url = f"{scheme}://{user}:first{special}second@{rest}"
+    try:
+        said = repr(Location.parse(url)) + repr(CacheDatabaseConfig(url=url))
+    except ConfigError as error:
+        said = f"{error} {error.__cause__}"
+    assert "first" not in said
+    assert "second" not in said
+
+
+def test_a_certificate_is_compared_with_the_host_whatever_the_driver_does_by_default() -> None:
+    for scheme, rest in (("rediss", ""), ("rediss+sentinel", "/main"), ("rediss+cluster", "")):
+        for query, expected in (("", True), ("?ssl_check_hostname=false", False)):
+            location = Location.parse(f"{scheme}://h{rest}{query}")
+            assert location.options["ssl_check_hostname"] is expected
+            assert location.sentinel_options["ssl_check_hostname"] is expected
+        assert not Location.parse(f"{scheme}://h{rest}?ssl_cert_reqs=none").options.get("ssl_check_hostname")
 
 
 def test_what_the_driver_does_not_take_is_refused_before_anything_is_sent() -> None:
