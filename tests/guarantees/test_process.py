@@ -460,12 +460,17 @@ def test_row_30_a_database_that_is_dropped_is_written_and_its_thread_ends(
 ) -> None:
     """Nobody closed it and nobody has it any more: a ResourceWarning says so; what was accepted is written, the epoch
     ends well, and no thread is left."""
+    others = {*threading.enumerate()}
+
+    def left() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread not in others]
+
     with nothing_left():
         only = [open_database(redis_url, logger=told, heartbeat_interval_s=0.01, linger_ms=5000.0)]
         accepted = [call(only[0], number) for number in range(100)]
         with pytest.warns(ResourceWarning, match="unclosed eventstore database"):
             dropped(only)
-        until(lambda: not any(thread.name.startswith("eventstore-") for thread in threading.enumerate()))
+        until(lambda: not left(), lambda: f"there still are {left()}")
     log = [command for command in written(redis_server) if not isinstance(command, c.Heartbeat)]
     assert log == accepted
     with redis_server.client() as client:
