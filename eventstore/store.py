@@ -168,7 +168,8 @@ class Store(Ledger):
     def flush(self) -> None:
         """Delete everything of this trader, the log too, and wait until it is done.
 
-        The next entry of the log says that it happened, and what the last position and chain head were.
+        The next entry of the log says that it happened, and what the last position and chain head were. No other thread
+        should change anything meanwhile: an update that is accepted behind it, of what it deletes, is half an object.
 
         Raises
         ------
