@@ -244,12 +244,12 @@ class Persister:
                 self._journal.on_synced = self.journaled.advance
         turn = Turn()
         self._appender = Appender(self._write_client, self.keys, claimed, self._quarantined, self._is_gone, turn)
-        durable = Watermark() if self._durability.asks else None
+        applied, durable = Watermark(claimed.position), Watermark() if self._durability.asks else None
         retained: Retained[Entry]
         if self._journal is None:
             retained = MemoryWindow(config.retained_bytes_max, claimed.position)
         else:
-            retained = JournalWindow(self._journal, config.retained_bytes_max, durable)
+            retained = JournalWindow(self._journal, config.retained_bytes_max, applied, durable)
         self._retained = retained
         self._writer: Writer[Any, Entry, Batch] = Writer(
             self._backlog,
@@ -264,6 +264,7 @@ class Persister:
             backoff=Backoff(0.01, FOLLOW_S if self._moves else AWAIT_S),
             turn=turn,
             look_s=config.look_interval_s,
+            applied=applied,
         )
         self.durable = self._writer.applied if durable is None else durable
         if durable is not None:

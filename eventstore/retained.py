@@ -58,8 +58,9 @@ class JournalWindow:
     Of these it lets go the oldest where there is no room otherwise.
     """
 
-    def __init__(self, journal: Journal, bytes_max: int, durable: Watermark | None) -> None:
+    def __init__(self, journal: Journal, bytes_max: int, applied: Watermark, durable: Watermark | None) -> None:
         self._journal = journal
+        self._applied = applied
         self._bytes_max = bytes_max
         self._bytes = 0
         self._durable = durable
@@ -89,8 +90,8 @@ class JournalWindow:
         return min(self._done, self._spare())
 
     def _spare(self) -> int:
-        settled = self._journal.settled
-        return settled if self._durable is None else min(settled, self._durable.position)
+        applied = self._applied.position  # which goes back where the server lost something: that is needed again
+        return applied if self._durable is None else min(applied, self._durable.position)
 
     def since(self, position: int) -> Iterator[Entry]:
         return map(revived, self._journal.read(position), count(position + 1))

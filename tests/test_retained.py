@@ -62,16 +62,17 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def test_the_journal_is_let_go_behind_what_is_durable_and_what_is_retained(journal: Journal) -> None:
     """It keeps everything that is not durable, and the last bytes of what is."""
-    durable = Watermark()
+    applied, durable = Watermark(), Watermark()
     trims: list[int] = []
     journal.trim = trims.append  # type: ignore[method-assign]
-    window = JournalWindow(journal, 1000, durable)
+    window = JournalWindow(journal, 1000, applied, durable)
     sizes = {}
     for number in range(1, 201):
         one = entry(number)
         sizes[number] = record_bytes(len(one.payload))
         assert journal.append(NOW_NS, one.payload) == number
         durable.advance(number - 30)
+        applied.advance(number)
         window.keep(number, [one])
         if trims[-1]:
             assert trims[-1] <= durable.position
@@ -84,16 +85,19 @@ def test_the_journal_is_let_go_behind_what_is_durable_and_what_is_retained(journ
 
 def test_what_was_kept_for_want_of_durability_is_let_go_when_it_is_durable(journal: Journal) -> None:
     """Though nothing is applied any more: the journal asks when it looks for room."""
-    durable = Watermark()
-    window = JournalWindow(journal, 1000, durable)
+    applied, durable = Watermark(), Watermark()
+    window = JournalWindow(journal, 1000, applied, durable)
     for number in range(1, 201):
         journal.append(NOW_NS, entry(number).payload)
+        applied.advance(number)
         window.keep(number, [entry(number)])
     assert journal.needless() == 0
     durable.advance(150)
     assert journal.needless() == 150
     durable.advance(200)
     assert 150 < journal.needless() < journal.spare() == 200
+    applied.retreat(100)  # the server lost what is behind that, and gets it again from here
+    assert journal.needless() == journal.spare() == 100
 
 
 @given(sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=300), bytes_max=st.integers(0, 100_000))
@@ -104,9 +108,11 @@ def test_of_a_journal_so_many_bytes_are_kept_and_little_more(sizes: list[int], b
             directory, "T-1", schema_version=1, owner="o", fsync="never", segment_bytes=1 << 17, bytes_max=1 << 22
         )
         try:
-            window = JournalWindow(journal, bytes_max, None)
+            applied = Watermark()
+            window = JournalWindow(journal, bytes_max, applied, None)
             records = []
             for last, size in enumerate(sizes, 1):
+                applied.advance(last)
                 window.keep(last, [Entry(0, bytes(size))])
                 records.append(record_bytes(size))
                 kept = sum(records[journal.needless() :])

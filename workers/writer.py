@@ -99,6 +99,8 @@ class Writer(Generic[Item, Entry, Batch]):
     look_s : float, optional
         After so many seconds with nothing to write, and again and again, the sink is asked where the log ends: nothing
         else would show that it lost something. Default: never.
+    applied : Watermark, optional
+        Stands at `position`, and is moved with what is applied, back where the sink lost something. Default: its own.
     """
 
     def __init__(
@@ -117,8 +119,9 @@ class Writer(Generic[Item, Entry, Batch]):
         backoff_held: Backoff | None = None,
         turn: Turn | None = None,
         look_s: float | None = None,
+        applied: Watermark | None = None,
     ) -> None:
-        self.applied = Watermark(position)
+        self.applied = Watermark(position) if applied is None else applied
         self.spoken = False
         """Whether there are last words. If they got as far, they are the last entry."""
         self.replaced = False
