@@ -638,7 +638,6 @@ class Persister:
             return not_written
         finally:
             atexit.unregister(self.close_at_exit)
-            self._telling.flush(TELL_S)
             self._release()
 
     def _end_confirming(self, timeout_s: float) -> None:
@@ -730,7 +729,7 @@ class Persister:
                 self._journal.close()
         if self._server is not None:
             self._server.close()
-        self._telling.stop()
+        self._telling.stop(TELL_S)
 
     # -- How it stands -----------------------------------------------------------------------------------------
 

@@ -38,21 +38,17 @@ class Telling:
         else:
             call(*arguments)
 
-    def flush(self, timeout_s: float) -> bool:
-        """Wait until everything was told that was to be; return whether it was within `timeout_s` seconds.
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread once it has told what is left; return whether it has within `timeout_s` seconds.
 
-        On the thread itself, as in a log handler, nothing is waited for.
+        On the thread itself, as in a log handler, that is not waited for.
         """
-        if not self._running or threading.current_thread() is self._thread:
-            return False
-        done = threading.Event()
-        self._told.put((Context(), done.set, ()))
-        return done.wait(timeout_s)
-
-    def stop(self) -> None:
-        """End the thread once it has told what is left. Does not wait for that."""
-        self._running = False
-        self._told.put(None)
+        if self._running:
+            self._running = False
+            self._told.put(None)
+            if threading.current_thread() is not self._thread:
+                self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (told := self._told.get()) is not None:
