@@ -21,12 +21,11 @@ import structlog
 
 from eventstore import commands as c
 from eventstore.aside import set_aside
-from eventstore.config import CacheDatabaseConfig, aside_directory, default_directory
+from eventstore.config import CacheDatabaseConfig, aside_directory
 from eventstore.durability import Durability
 from eventstore.errors import (
     BacklogFull,
     Closed,
-    ConfigError,
     DamagedRecord,
     JournalError,
     Refused,
@@ -47,17 +46,9 @@ from eventstore.stats import Stats
 from eventstore.storage.appender import Appender, Batch, Entry, Make, called
 from eventstore.storage.connect import (
     Client,
-    bulk_bytes_max,
-    connect,
-    default_client_name,
-    follows,
-    server_facts,
 )
-from eventstore.storage.durability import DurabilityProbe, check_supported, patience_s
-from eventstore.storage.embedded import EmbeddedServer
-from eventstore.storage.location import Location, redact
-from eventstore.storage.reader import Reader
-from eventstore.storage.replica import Replica
+from eventstore.storage.connections import Connections
+from eventstore.storage.durability import DurabilityProbe
 from eventstore.storage.restarts import RestartWatch
 from eventstore.telling import Telling
 from eventstore.termination import close_on_sigterm
@@ -71,7 +62,6 @@ from workers.writer import Stopped, Writer
 
 R = TypeVar("R")
 
-READ_RETRIES = 3
 AWAIT_S, FOLLOW_S = 2.0, 0.5
 """How long the writer waits at most before it tries again: a server of its own, or whoever has taken over."""
 
@@ -115,7 +105,6 @@ class Persister:
         self.board = HealthBoard(
             None if on_health is None else lambda health: self._telling.tell(self._call_back, on_health, health)
         )
-        self._server: EmbeddedServer | None = None
         self._retries = 0
         self.log_failures = 0
         """Log lines that the logger did not take."""
@@ -134,34 +123,20 @@ class Persister:
         self.journaled: Watermark | None = None
         """How far the journal is on the disk; None if that is not waited for."""
         self._confirmer: Confirmer | None = None
-        url = config.url
-        if url is None:
-            self._server = EmbeddedServer.open(config.directory or default_directory())
-            url = self._server.url
-            if self._server.cut_bytes:
-                self.say(
-                    "warning",
-                    "the server had died in the middle of a write, which was cut off",
-                    bytes=self._server.cut_bytes,
-                )
-        self.url = redact(url)
-        self._whole_url = url
-        self._read_client = self._connect("reader", READ_RETRIES)
-        self._write_client = self._connect("writer")
-        self._probe_client = self._connect("probe", timeout_s=patience_s(config.timeout_s))
-        self.primary = Reader(self._read_client, self.keys)
-        self._replica: Replica | None = None
-        if Location.parse(url).from_replica:
-            replica = self._connect("replica", READ_RETRIES, to_primary=False)
-            self._replica = Replica(replica, self._read_client, self.keys)
-        self._moves = self._replica is not None or follows(self._read_client)
-        self.reader = self.primary if self._replica is None else self._replica.reader
-        """What loads read."""
+        self._connections = connections = Connections(trader_id, self.keys, config)
+        if connections.server is not None and connections.server.cut_bytes:
+            self.say(
+                "warning",
+                "the server had died in the middle of a write, which was cut off",
+                bytes=connections.server.cut_bytes,
+            )
+        self.url = connections.url
+        self.primary, self.reader = connections.primary, connections.reader
         self.put: Callable[[str, Any, int, Make, Any, Any, Any, Any], None]
         """What the verbs that a node calls all the time put their calls into: the eight parts of an `Accepted`."""
         self._backlog: Backlog[Any]
         try:
-            self._check_server()
+            connections.check(self._durability)
             if config.journal is None:
                 self._backlog = Backlog(*self._bounds())
                 self.put = self._backlog.put
@@ -178,22 +153,6 @@ class Persister:
     def _bounds(self) -> tuple[int, int, OnFull, float]:
         config = self.config
         return config.backlog_count_max, config.backlog_bytes_max, config.on_full, config.block_timeout_s
-
-    def _check_server(self) -> None:
-        facts = server_facts(self._read_client, f"open the database of {self._trader_id} at {self.url}")
-        policy = str(facts.get("maxmemory_policy", "noeviction"))
-        if policy != "noeviction" and not self.config.allow_eviction:
-            raise ConfigError(
-                f"the server at {self.url} may evict keys (maxmemory-policy {policy}): an evicted view is lost state. "
-                "Set maxmemory-policy noeviction there, or allow_eviction=True here"
-            )
-        largest = max(self.config.batch_bytes_max, self.config.value_bytes_max)
-        if (limit := bulk_bytes_max(self._read_client)) < 2 * largest:
-            raise ConfigError(
-                f"the server at {self.url} takes at most {limit} bytes at once (proto-max-bulk-len), which is not "
-                f"twice the {largest} that batch_bytes_max and value_bytes_max allow: raise it there, or lower these"
-            )
-        check_supported(self._read_client, self._durability)
 
     def _open_journal(self, directory: Path) -> Journal:
         config = self.config
@@ -227,11 +186,11 @@ class Persister:
         StorageError
             If the server can not be reached or refuses, or the log is not whole. The log is as it was.
         """
-        config = self.config
+        config, connections = self.config, self._connections
         # The embedded one is looked after where it is launched.
-        self._restarts = RestartWatch(self._write_client) if self._server is None else None
+        self._restarts = RestartWatch(connections.write) if connections.server is None else None
         opening = open_log(
-            self._write_client, self.primary, self.keys, self._trader_id, self._journal, self._instance, self.say
+            connections.write, self.primary, self.keys, self._trader_id, self._journal, self._instance, self.say
         )
         claimed = opening.claimed
         self.epoch = claimed.epoch
@@ -243,7 +202,7 @@ class Persister:
                 self.journaled = Watermark(self._journal.synced)
                 self._journal.on_synced = self.journaled.advance
         turn = Turn()
-        self._appender = Appender(self._write_client, self.keys, claimed, self._quarantined, self._is_gone, turn)
+        self._appender = Appender(connections.write, self.keys, claimed, self._quarantined, self._is_gone, turn)
         applied, durable = Watermark(claimed.position), Watermark() if self._durability.asks else None
         retained: Retained[Entry]
         if self._journal is None:
@@ -261,14 +220,14 @@ class Persister:
             name=f"eventstore-writer-{self._trader_id}",
             durable=durable,
             last_words=self._last_words,
-            backoff=Backoff(0.01, FOLLOW_S if self._moves else AWAIT_S),
+            backoff=Backoff(0.01, FOLLOW_S if connections.moves else AWAIT_S),
             turn=turn,
             look_s=config.look_interval_s,
             applied=applied,
         )
         self.durable = self._writer.applied if durable is None else durable
         if durable is not None:
-            probe = DurabilityProbe(self._probe_client, self.keys, claimed.epoch, claimed.owner, self._durability)
+            probe = DurabilityProbe(connections.probe, self.keys, claimed.epoch, claimed.owner, self._durability)
             name = f"eventstore-confirmer-{self._trader_id}"
             self._confirmer = Confirmer(self._writer.applied, durable, probe, self._Confirming(self), name)
         about = (claimed.epoch, self._about(opening))
@@ -299,20 +258,7 @@ class Persister:
 
     def client(self, role: str) -> Client:
         """Return one more connection to the server. Whoever asks for it closes it."""
-        return self._connect(role)
-
-    def _connect(
-        self, role: str, retries: int = 0, timeout_s: float | None = None, *, to_primary: bool = True
-    ) -> Client:
-        return connect(
-            self._whole_url,
-            self.config.timeout_s if timeout_s is None else timeout_s,
-            default_client_name(self._trader_id, role),
-            retries,
-            self.keys.namespace,
-            self.config.credentials,
-            to_primary=to_primary,
-        )
+        return self._connections.connect(role)
 
     # -- The first entry and the last --------------------------------------------------------------------------
 
@@ -472,7 +418,7 @@ class Persister:
                         return found
             except Retryable:
                 # While another server takes over nobody can be read; one server alone says so at once.
-                if not self._moves or time.monotonic() >= deadline:
+                if not self._connections.moves or time.monotonic() >= deadline:
                     raise
                 time.sleep(MOVE_S)
             if time.monotonic() >= deadline:
@@ -492,7 +438,8 @@ class Persister:
 
     def _read_there(self, read: Callable[[], R], position: int, deadline: float) -> R:
         """Return what `read` reads, at a server that has everything up to `position`, all the time."""
-        return read() if self._replica is None else self._replica.read(read, self.epoch, position, deadline)
+        replica = self._connections.replica
+        return read() if replica is None else replica.read(read, self.epoch, position, deadline)
 
     def _settle(self, deadline: float) -> tuple[int, tuple[int, bytes]]:
         """As `sync`, and see that the server has it; return the position, and what `_is_as` compares with later."""
@@ -503,9 +450,7 @@ class Persister:
             missing, rebuilt = self._missing(position)
             if missing is None:
                 return position, (set_back, rebuilt)
-            if self._moves:
-                # It may be one that was left behind and does not know: an open connection to it would stay.
-                self._read_client.connection_pool.disconnect(inuse_connections=False)
+            self._connections.read_anew()
             self._writer.doubt(Regressed(Retryable(f"read {self.keys.log}: it {missing}, {position} was confirmed")))
             if time.monotonic() >= deadline:
                 raise self._too_late(timeout_s, "applied")
@@ -717,18 +662,12 @@ class Persister:
         warnings.warn(f"unclosed eventstore database of {self._trader_id}", ResourceWarning, stacklevel=2)
 
     def _release(self) -> None:
-        self._read_client.close()
-        self._write_client.close()
-        self._probe_client.close()
-        if self._replica is not None:
-            self._replica.close()
         if self._journal is not None:
             if hasattr(self, "_journaled"):
                 self._journaled.release()
             else:
                 self._journal.close()
-        if self._server is not None:
-            self._server.close()
+        self._connections.close()
         self._telling.stop(TELL_S)
 
     # -- How it stands -----------------------------------------------------------------------------------------
@@ -741,7 +680,7 @@ class Persister:
 
     def stats(self) -> Stats:
         """Return where the writer stands."""
-        writer, backlog, journal = self._writer, self._backlog, self._journal
+        writer, backlog, journal, replica = self._writer, self._backlog, self._journal, self._connections.replica
         accepted = None if journal is None else self._journaled.accepted
         return Stats(
             epoch=self.epoch,
@@ -761,7 +700,7 @@ class Persister:
             quarantined=self._quarantines,
             journal_bytes=0 if journal is None else journal.bytes,
             server=self._appender.server or self.url,
-            replica_behind=None if self._replica is None else self._replica.behind,
+            replica_behind=None if replica is None else replica.behind,
             health=self.board.now.state,
             reason=self.board.now.reason,
         )

@@ -63,7 +63,7 @@ def test_row_07_a_node_says_where_its_writer_is_whatever_other_connections_were_
         watch = database._persister._restarts
         assert watch is not None
         watch.look()
-        assert whereabouts(database._persister._write_client) == f"127.0.0.1:{now.port}"
+        assert whereabouts(database._persister._connections.write) == f"127.0.0.1:{now.port}"
         assert database.stats().server == was
         database.add("key", b"2")
         database.sync()
