@@ -66,7 +66,7 @@ class JournalWindow:
         self._durable = durable
         self._steps: deque[tuple[int, int]] = deque()  # of what is within `bytes_max`: last position, bytes
         self._done = 0  # the last position before that
-        journal.needless, journal.spare = self._needless, self._spare
+        journal.spare = self._spare
 
     @property
     def first(self) -> int:
@@ -84,10 +84,7 @@ class JournalWindow:
         while steps and self._bytes - steps[0][1] >= self._bytes_max:
             self._done, size = steps.popleft()
             self._bytes -= size
-        self._journal.trim(self._needless())
-
-    def _needless(self) -> int:
-        return min(self._done, self._spare())
+        self._journal.trim(min(self._done, self._spare()))
 
     def _spare(self) -> int:
         applied = self._applied.position  # which goes back where the server lost something: that is needed again

@@ -83,21 +83,21 @@ def test_the_journal_is_let_go_behind_what_is_durable_and_what_is_retained(journ
     assert [one.payload for one in window.since(190)] == [entry(number).payload for number in range(191, 201)]
 
 
-def test_what_was_kept_for_want_of_durability_is_let_go_when_it_is_durable(journal: Journal) -> None:
-    """Though nothing is applied any more: the journal asks when it looks for room."""
+def test_what_is_durable_may_go_where_there_is_no_room_otherwise(journal: Journal) -> None:
+    """Though nothing is applied any more: the journal asks when it looks for room. What the server lost is needed."""
     applied, durable = Watermark(), Watermark()
     window = JournalWindow(journal, 1000, applied, durable)
     for number in range(1, 201):
         journal.append(NOW_NS, entry(number).payload)
         applied.advance(number)
         window.keep(number, [entry(number)])
-    assert journal.needless() == 0
+    assert journal.to_trim == journal.spare() == 0
     durable.advance(150)
-    assert journal.needless() == 150
-    durable.advance(200)
-    assert 150 < journal.needless() < journal.spare() == 200
-    applied.retreat(100)  # the server lost what is behind that, and gets it again from here
-    assert journal.needless() == journal.spare() == 100
+    assert journal.spare() == 150
+    durable.advance(300)
+    assert journal.spare() == 200
+    applied.retreat(100)
+    assert journal.spare() == 100
 
 
 @given(sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=300), bytes_max=st.integers(0, 100_000))
@@ -115,7 +115,7 @@ def test_of_a_journal_so_many_bytes_are_kept_and_little_more(sizes: list[int], b
                 applied.advance(last)
                 window.keep(last, [Entry(0, bytes(size))])
                 records.append(record_bytes(size))
-                kept = sum(records[journal.needless() :])
+                kept = sum(records[journal.to_trim :])
                 largest = max(records)
                 assert kept >= min(bytes_max, sum(records))
                 assert kept < bytes_max + bytes_max // STEPS + 2 * largest

@@ -79,10 +79,8 @@ class Journal:
         """Why no segment can be made; the keeper tries until one can."""
         self.settled = 0
         """The last position that is safer elsewhere than on this disk, so that its sync needs not be waited for."""
-        self.needless: Callable[[], int] = _nothing
-        """Says up to which position records are not needed any more. Asked by the keeper."""
         self.spare: Callable[[], int] = _nothing
-        """The same for what it would be good to have, and may go where there is no room otherwise."""
+        """Says up to which position records may go where there is no room otherwise. Asked by the keeper."""
         self.trimmed = 0
         """The last position that `trim` has removed."""
         self.to_trim = 0

@@ -85,9 +85,7 @@ class Keeper:
 
     def _trim(self) -> None:
         """Delete the oldest files while they hold nothing that is needed. Raises `OSError`."""
-        journal = self._journal
-        journal.trim(journal.needless())
-        while self._delete_oldest(journal.to_trim):
+        while self._delete_oldest(self._journal.to_trim):
             pass
 
     def _delete_oldest(self, upto: int) -> bool:

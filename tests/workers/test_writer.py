@@ -743,15 +743,16 @@ def test_a_doubt_waits_for_what_is_in_flight() -> None:
     """Else the same positions could arrive in two forms, the earlier one late. What comes in meanwhile waits, too."""
     answered, asked = threading.Event(), threading.Event()
     sink = ScriptedSink()
-    receive, rewind, sealed = sink.receive, sink.rewind, []
+    receive, rewind, received, rewinds = sink.receive, sink.rewind, [], []
 
     def late(batch: Batch) -> None:
         asked.set()
         assert answered.wait(PATIENCE_S)
         receive(batch)
+        received.append(batch)
 
     def counted() -> int:
-        sealed.append((len(sink.sealed), len(sink.log)))
+        rewinds.append((len(sink.sealed), len(received)))
         return rewind()
 
     sink.receive, sink.rewind = late, counted  # type: ignore[method-assign]
@@ -764,7 +765,7 @@ def test_a_doubt_waits_for_what_is_in_flight() -> None:
     in_flight = len(sink.sealed)
     answered.set()
     fixture.finish()
-    assert sealed == [(in_flight, in_flight)]
+    assert rewinds == [(in_flight, in_flight)]
     assert sink.log == ["a", "b", "c"]
 
 
