@@ -740,14 +740,10 @@ class Persister:
         """See `workers.writer.Listener`."""
         self.board.well("server")
         self.say("info", "the server is back", attempts=attempts)
-        if self._restarts is not None:
-            self._telling.tell(self._look_for_restart, self._restarts)  # which asks the server, and may hang
+        if self._restarts is not None and (warning := self._restarts.look()) is not None:
+            self.say("warning", "the server was restarted", warning=warning)
         if self._confirmer is not None:
             self._confirmer.renew()  # it may be another one now
-
-    def _look_for_restart(self, restarts: RestartWatch) -> None:
-        if (warning := restarts.look()) is not None:
-            self.say("warning", "the server was restarted", warning=warning)
 
     def regressed(self, position: int, applied: int) -> None:
         """See `workers.writer.Listener`."""
