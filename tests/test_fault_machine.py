@@ -532,7 +532,7 @@ class FaultMachine(RuleBasedStateMachine):
         self.began_at = position + 1
         self.killed = self.emptied = self.lossy = False
         self.failure = None
-        self.asides_before = set(self.aside.glob("*"))
+        self.asides_before = set(self.aside.glob("*.seg"))
 
     def ended(self, *, killed: bool) -> None:
         self.killed = killed
@@ -566,8 +566,11 @@ class FaultMachine(RuleBasedStateMachine):
             self.mine.cut(position)
 
     def check_aside(self, position: int) -> None:
-        """Without a journal, what is behind `position` is lost by a kill, or by the server, or is set aside."""
-        aside = recorded(sorted(set(self.aside.glob("*")) - self.asides_before))
+        """Without a journal, what is behind `position` is lost by a kill, or by the server, or is set aside.
+
+        A node that is killed while it sets something aside leaves a file that has another name.
+        """
+        aside = recorded(sorted(set(self.aside.glob("*.seg")) - self.asides_before))
         for at, command in aside.items():
             assert at > self.mine.last or same(command, self.mine.at[at]), f"set aside at {at}: {command}"
         if self.killed:
@@ -590,7 +593,7 @@ class FaultMachine(RuleBasedStateMachine):
         """The node goes on behind another writer."""
         assert self.theirs is not None
         self.check_strange_tail()
-        self.asides_before = set(self.aside.glob("*"))
+        self.asides_before = set(self.aside.glob("*.seg"))
         self.mine, self.theirs = self.theirs, None
 
     def check_strange_tail(self) -> None:
@@ -598,7 +601,7 @@ class FaultMachine(RuleBasedStateMachine):
         if self.journal is None:
             self.check_aside(self.forked_at)
             return
-        aside = recorded(sorted(set(self.aside.glob("*")) - self.asides_before))
+        aside = recorded(sorted(set(self.aside.glob("*.seg")) - self.asides_before))
         missing = self.mine.behind(self.forked_at)
         event(f"taken over, with a tail: {bool(missing)}")
         if self.lossy:
